@@ -1,0 +1,1 @@
+"""Stream loops, one agent per file; worker.py is their composition root."""

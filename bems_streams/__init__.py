@@ -1,0 +1,1 @@
+"""BEMS Streams: business event monitoring for invoices."""

@@ -1,0 +1,1 @@
+"""One third-party system per file, behind the ports."""

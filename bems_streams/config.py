@@ -1,0 +1,30 @@
+"""What a process is told from outside: environment variables `BEMS_…`, overridden by command-line options.
+
+Read once, in composition roots only. Not here: the catalogue (topics.py), which is a file, not a setting.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings that more than one role shares. Every field is an environment variable BEMS_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="BEMS_", extra="ignore", frozen=True)
+
+    cell: str = Field("local-1", min_length=1, max_length=64, description="Cell id, on every record and receipt.")
+    region: str = Field("local", min_length=1, max_length=64, description="Region of the cell.")
+    bootstrap: str = Field("127.0.0.1:9092", min_length=1, description="Kafka bootstrap servers, host:port[,…].")
+    catalogue: Path | None = Field(
+        None, description="Path of topics.yaml; by default the one in this folder or package."
+    )
+    state_dir: Path = Field(Path(".bems"), description="Where local state lives: store, tables.")
+    host: str = Field("127.0.0.1", description="Address that listening sockets bind to.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    time_scale: float = Field(
+        1.0,
+        gt=0,
+        description="Divides every stuck limit: 86400 turns days into seconds, for a demo of a month in a minute.",
+    )

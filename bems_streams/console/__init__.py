@@ -1,0 +1,1 @@
+"""The web face for people: one live page and its query API."""

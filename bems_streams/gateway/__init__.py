@@ -1,0 +1,1 @@
+"""The web face for upstream systems: accepts events."""

@@ -1,0 +1,1 @@
+"""What a laptop needs: embedded Kafka, simulator, one-machine cell."""

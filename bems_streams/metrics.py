@@ -1,0 +1,76 @@
+"""Every metric the cell exposes, by role. Names: bems_<noun>_<unit>[_total]; labels come from bounded sets only.
+
+Not here: where they are served (health.py). A process builds only the groups of its role, in a registry it is given.
+"""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120)
+
+
+class GatewayMetrics:
+    """What the gateway counts. `outcome`: accepted, rejected, unavailable, throttled."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter("bems_gateway_events", "Events by outcome.", ["stage", "outcome"], registry=registry)
+        self.requests = Counter("bems_gateway_requests", "Requests by HTTP status.", ["status"], registry=registry)
+        self.request_seconds = Histogram(
+            "bems_gateway_request_seconds", "Request duration.", buckets=LATENCY_BUCKETS, registry=registry
+        )
+        self.in_flight = Gauge("bems_gateway_in_flight_events", "Events awaiting the broker.", registry=registry)
+
+
+class AgentMetrics:
+    """What every agent counts. `outcome`: stored, duplicate, replayed, folded, dead_lettered."""
+
+    def __init__(self, registry: CollectorRegistry, agent: str) -> None:
+        self.agent = agent
+        events = Counter("bems_agent_events", "Records by outcome.", ["agent", "stage", "outcome"], registry=registry)
+        dead = Counter("bems_agent_dead_letters", "Dead letters by code.", ["agent", "code"], registry=registry)
+        batch = Histogram(
+            "bems_agent_batch_seconds",
+            "One batch, from decode to ack.",
+            ["agent"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        lag = Gauge(
+            "bems_agent_lag_events",
+            "Records behind the end of the topic.",
+            ["agent", "stage", "partition"],
+            registry=registry,
+        )
+        self._events, self._dead, self._lag = events, dead, lag
+        self.batch_seconds = batch.labels(agent)
+        self.visibility_seconds = Histogram(
+            "bems_agent_visibility_seconds", "Acceptance to durable.", buckets=LATENCY_BUCKETS, registry=registry
+        )
+
+    def count(self, stage: str, outcome: str, events: int) -> None:
+        """Add `events` records of `stage` with this outcome."""
+        self._events.labels(self.agent, stage, outcome).inc(events)
+
+    def dead_letter(self, code: str) -> None:
+        """Count one dead letter."""
+        self._dead.labels(self.agent, code).inc()
+
+    def lag(self, stage: str, partition: int, records: int) -> None:
+        """Set how far behind one partition is."""
+        self._lag.labels(self.agent, stage, str(partition)).set(records)
+
+
+class TableMetrics:
+    """What the tracker's table says of itself."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.restored = Counter("bems_table_restored_records", "Changelog records applied.", registry=registry)
+        self.restoring = Gauge(
+            "bems_table_restore_remaining_records", "Changelog records still to apply.", registry=registry
+        )
+        self.partitions = Gauge("bems_table_partitions", "Partitions held and ready.", registry=registry)
+        self.alerts = Counter("bems_table_alerts", "Alerts published.", ["stage", "kind"], registry=registry)
+        self.scan_seconds = Histogram(
+            "bems_table_deadline_scan_seconds", "One deadline scan.", buckets=LATENCY_BUCKETS, registry=registry
+        )

@@ -1,0 +1,1 @@
+"""Faust made safe: the only place that knows Faust's insides."""
