@@ -137,6 +137,12 @@ class InvoiceRow(NamedTuple):
     stuck_since_us: int | None
     events: int
     document: str  # the whole status record, JSON
+    # the newest known facts that readers list, sort and sum by; the rest is in the document
+    payee_code: str | None = None
+    legal_entity_id: str | None = None
+    invoice_due_date: str | None = None
+    invoice_amount: str | None = None
+    currency: str | None = None
 
 
 class AlertRow(NamedTuple):
@@ -218,6 +224,29 @@ class StageActivity:
 
 
 @dataclass(frozen=True, slots=True)
+class StageStanding:
+    """Where invoices stand now: those whose newest state is in one stage (in the last stage: the closed ones).
+
+    `value` and `stuck_value` sum the newest invoice_amount per currency, exact, as text; `unvalued` invoices have none.
+    """
+
+    stage: str
+    invoices: int
+    stuck: int
+    unvalued: int
+    value: Mapping[str, str]
+    stuck_value: Mapping[str, str]
+
+
+class RatePoint(NamedTuple):
+    """Events of one stage accepted in [start_us, start_us + bucket)."""
+
+    stage: str
+    start_us: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class Visibility:
     """Acceptance to stored, in milliseconds, over a window; None without events."""
 
@@ -246,6 +275,21 @@ class StoreReader(Protocol):
 
     def activity(self, since_us: int, until_us: int) -> Sequence[StageActivity]:
         """Per stage, by acceptance time, since inclusive, until exclusive; stages without events are absent."""
+        ...
+
+    def standing(self) -> Sequence[StageStanding]:
+        """Per stage, all invoices by their newest state; stages without invoices are absent."""
+        ...
+
+    def rates(self, since_us: int, until_us: int, bucket_us: int) -> Sequence[RatePoint]:
+        """Events per stage and bucket, by acceptance time; buckets start at multiples of `bucket_us`; empty ones absent.
+
+        Since inclusive, until exclusive. Any order.
+        """
+        ...
+
+    def newest_stored_us(self) -> int | None:
+        """When the newest event row became durable; None for an empty store. Readers tell silence from news by it."""
         ...
 
     def visibility(self, since_us: int, until_us: int) -> Visibility:
