@@ -1,0 +1,97 @@
+"""The stored form of one invoice: a version byte, then a msgpack array.
+
+Not here: what the state means (state.py), where the bytes are kept (runtime).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from bems_streams.domain.state import InvoiceState
+
+Migration = Callable[[bytes], bytes]
+"""Turns the msgpack body written by one version into the body of the next; raises msgspec.DecodeError on garbage."""
+
+VERSION: Final = 1
+MIGRATIONS: Final[Mapping[int, Migration]] = {}
+"""One step for every version before VERSION: `{1: from_1_to_2, 2: from_2_to_3}`. Steps are never removed or changed."""
+
+_LEAD: Final = bytes([VERSION])
+
+
+class StateError(Exception):
+    """Stored state that this release cannot use. The message says what to do next."""
+
+
+class NewerStateError(StateError):
+    """The state was written by a later release. Nothing is wrong with it."""
+
+
+class CorruptStateError(StateError):
+    """The bytes are not a state that any release wrote."""
+
+
+class TrackedInvoice(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """What a tracker keeps of one invoice.
+
+    revision             grows by one with every published change
+    deadline_us          the entry that the deadline index holds for this invoice now (0: none). Kept here because
+                         limits may change between releases, so it cannot be computed again from the state
+    alerted_stage        code of the stage a stuck alert is out for (0: none)
+    alerted_deadline_us  the deadline which that alert named (0: no alert is out)
+    state                the folded events
+
+    No field has a default, so that bytes which lack one are refused instead of filled up.
+    """
+
+    revision: int
+    deadline_us: int
+    alerted_stage: int
+    alerted_deadline_us: int
+    state: InvoiceState
+
+    @classmethod
+    def new(cls) -> "TrackedInvoice":
+        """An invoice of which nothing has been seen or published yet."""
+        return cls(0, 0, 0, 0, InvoiceState())
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(TrackedInvoice).decode
+
+
+def encode_tracked(tracked: TrackedInvoice) -> bytes:
+    """Bytes to store. Equal values give equal bytes."""
+    return _LEAD + _encode(tracked)
+
+
+def decode_tracked(
+    raw: bytes, migrations: Mapping[int, Migration] = MIGRATIONS, version: int = VERSION
+) -> TrackedInvoice:
+    """The inverse of `encode_tracked`, for what this release or any earlier one wrote.
+
+    Raises NewerStateError for a later release's bytes, CorruptStateError for anything else that does not decode.
+    """
+    if not raw:
+        raise CorruptStateError(f"stored state is empty. {_REBUILD}")
+    body, written_by = raw[1:], raw[0]
+    if written_by > version:
+        raise NewerStateError(
+            f"stored state has format {written_by}, this release reads up to {version}: start the newer release of the "
+            "worker again. The state is intact; do not delete it."
+        )
+    try:
+        for step in range(written_by, version):
+            body = migrations[step](body)
+        return _decode(body)
+    except KeyError as error:
+        raise CorruptStateError(f"stored state has format {written_by}, which no release wrote. {_REBUILD}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptStateError(f"stored state of format {written_by} does not decode: {error}. {_REBUILD}") from error
+
+
+_REBUILD: Final = (
+    "Stop the worker, delete its table of this partition and start it again: it restores the table from the changelog. "
+    "If the changelog holds the same bytes, replay the stage topics."
+)
