@@ -137,7 +137,6 @@ class InvoiceRow(NamedTuple):
     stuck_since_us: int | None
     events: int
     document: str  # the whole status record, JSON
-    # the newest known facts that readers list, sort and sum by; the rest is in the document
     payee_code: str | None = None
     legal_entity_id: str | None = None
     invoice_due_date: str | None = None
@@ -189,11 +188,9 @@ class EventStore(Protocol):
 
     def write(self, batch: StoreBatch) -> WriteResult:
         """Write everything in one transaction; durable and visible to readers on return."""
-        ...
 
     def close(self) -> None:
         """Release files and connections."""
-        ...
 
 
 class StoreUnavailableError(Exception):
@@ -225,15 +222,12 @@ class StageActivity:
 
 @dataclass(frozen=True, slots=True)
 class StageStanding:
-    """Where invoices stand now: those whose newest state is in one stage (in the last stage: the closed ones).
-
-    `value` and `stuck_value` sum the newest invoice_amount per currency, exact, as text; `unvalued` invoices have none.
-    """
+    """Invoices whose newest state is in one stage. Values sum their invoice_amount per currency, exact, as text."""
 
     stage: str
     invoices: int
     stuck: int
-    unvalued: int
+    unvalued: int  # invoices without an amount
     value: Mapping[str, str]
     stuck_value: Mapping[str, str]
 
@@ -271,51 +265,36 @@ class StoreReader(Protocol):
 
     def counts(self) -> StoreCounts:
         """Totals over the whole store."""
-        ...
 
     def activity(self, since_us: int, until_us: int) -> Sequence[StageActivity]:
         """Per stage, by acceptance time, since inclusive, until exclusive; stages without events are absent."""
-        ...
 
     def standing(self) -> Sequence[StageStanding]:
         """Per stage, all invoices by their newest state; stages without invoices are absent."""
-        ...
 
     def rates(self, since_us: int, until_us: int, bucket_us: int) -> Sequence[RatePoint]:
-        """Events per stage and bucket, by acceptance time; buckets start at multiples of `bucket_us`; empty ones absent.
-
-        Since inclusive, until exclusive. Any order.
-        """
-        ...
+        """Per stage and bucket, by acceptance time; buckets start at multiples of `bucket_us`; empty ones absent."""
 
     def newest_stored_us(self) -> int | None:
         """When the newest event row became durable; None for an empty store. Readers tell silence from news by it."""
-        ...
 
     def visibility(self, since_us: int, until_us: int) -> Visibility:
         """Percentiles over events accepted in the window."""
-        ...
 
     def timeline(self, invoice_id: str) -> Timeline:
         """Events in business order (occurred, then offset)."""
-        ...
 
     def stuck(self, limit: int | None = None) -> Sequence[InvoiceRow]:
         """Invoices whose newest state is stuck, longest first."""
-        ...
 
     def dead_letters(self, limit: int | None = None) -> Sequence[DeadLetterRow]:
         """Newest first."""
-        ...
 
     def events(self) -> Iterator[EventRow]:
         """Every stored event, by invoice id, then business order. One consistent snapshot."""
-        ...
 
     def invoices(self) -> Iterator[InvoiceRow]:
         """The newest state of every invoice, by invoice id. One consistent snapshot."""
-        ...
 
     def close(self) -> None:
         """Release files and connections."""
-        ...
