@@ -38,7 +38,8 @@ class TrackedInvoice(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     revision             grows by one with every published change
     deadline_us          the entry that the deadline index holds for this invoice now (0: none). Kept here because
                          limits may change between releases, so it cannot be computed again from the state
-    alerted_stage        code of the stage a stuck alert is out for (0: none)
+    alerted_stage        code of the stage a stuck alert is out for (0: no alert is out)
+    alerted_entered_us   when the invoice had entered that stage, as the alert said
     alerted_deadline_us  the deadline which that alert named (0: no alert is out)
     state                the folded events
 
@@ -48,13 +49,23 @@ class TrackedInvoice(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     revision: int
     deadline_us: int
     alerted_stage: int
+    alerted_entered_us: int
     alerted_deadline_us: int
     state: InvoiceState
 
     @classmethod
     def new(cls) -> "TrackedInvoice":
         """An invoice of which nothing has been seen or published yet."""
-        return cls(0, 0, 0, 0, InvoiceState())
+        return cls(0, 0, 0, 0, 0, InvoiceState())
+
+    def note_alert(self, deadline_us: int) -> None:
+        """Remember the stuck alert that goes out for the current stage and this deadline."""
+        self.alerted_stage, self.alerted_entered_us = self.state.stage, self.state.entered_us
+        self.alerted_deadline_us = deadline_us
+
+    def forget_alert(self) -> None:
+        """No alert is out any more."""
+        self.alerted_stage = self.alerted_entered_us = self.alerted_deadline_us = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -6,9 +6,27 @@ Not here: reading them from the catalogue (topics.py).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NewType
+from typing import NewType, TypeVar
 
 StageCode = NewType("StageCode", int)
+_Value = TypeVar("_Value")
+
+
+class UnknownStageError(LookupError):
+    """An event names a stage that the journey does not have. The event is at fault, not the cell."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no stage is called {name!r}; topics.yaml lists the stages")
+
+
+class StageLostError(LookupError):
+    """Stored state names a stage that the catalogue no longer has. Stop: no event of such an invoice can be folded."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(
+            f"stored invoices have events in the stage with code {code}, which topics.yaml no longer lists: put the "
+            "stage back with that code and start again. A stage may go only when no stored invoice ever passed it."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +38,22 @@ class Stage:
     stuck_after_us: int | None = None
 
 
+class _ByName(dict[str, Stage]):
+    def __missing__(self, name: str) -> Stage:
+        raise UnknownStageError(name)
+
+
+class _ByCode(dict[int, _Value]):
+    def __missing__(self, code: int) -> _Value:
+        raise StageLostError(code)
+
+
 @dataclass(frozen=True)
 class Journey:
-    """Stages in business order; the last one closes the invoice."""
+    """Stages in business order; the last one closes the invoice.
+
+    `by_name` raises UnknownStageError, `by_code` and `rank` (place in the journey, by code) raise StageLostError.
+    """
 
     stages: tuple[Stage, ...]
     by_name: Mapping[str, Stage] = field(init=False, repr=False, compare=False)
@@ -30,9 +61,9 @@ class Journey:
     rank: Mapping[int, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", {stage.name: stage for stage in self.stages})
-        object.__setattr__(self, "by_code", {stage.code: stage for stage in self.stages})
-        object.__setattr__(self, "rank", {stage.code: place for place, stage in enumerate(self.stages)})
+        object.__setattr__(self, "by_name", _ByName({stage.name: stage for stage in self.stages}))
+        object.__setattr__(self, "by_code", _ByCode({stage.code: stage for stage in self.stages}))
+        object.__setattr__(self, "rank", _ByCode({stage.code: place for place, stage in enumerate(self.stages)}))
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ states = st.builds(
     before=st.tuples(moments_us, codes, digests),
     facts=st.lists(st.builds(Facts, moments_us, codes, digests, st.dictionaries(st.text(), st.text())), max_size=3),
 )
-tracked_invoices = st.builds(TrackedInvoice, st.integers(0, 2**40), moments_us, codes, moments_us, states)
+tracked_invoices = st.builds(TrackedInvoice, st.integers(0, 2**40), moments_us, codes, moments_us, moments_us, states)
 
 
 @given(tracked_invoices)
@@ -51,7 +51,7 @@ def test_every_earlier_format_has_a_step() -> None:
 
 def test_older_formats_are_migrated_step_by_step() -> None:
     """A state two formats old passes through both steps, in order."""
-    current = TrackedInvoice(7, 0, 0, 0, InvoiceState())
+    current = TrackedInvoice(7, 0, 0, 0, 0, InvoiceState())
     body = encode_tracked(current)[1:]
     raw = b"\x01" + body + b"second" + b"first"
 
@@ -63,20 +63,41 @@ def test_older_formats_are_migrated_step_by_step() -> None:
 
 
 def test_a_realistic_step_adds_a_field() -> None:
-    """A format without the alert's deadline gains it: an alert that is out is treated as out for the index entry."""
+    """A format that did not keep when the alerted stage was entered gains it, from the stay's events."""
 
-    def add_alerted_deadline(body: bytes) -> bytes:
-        revision, deadline_us, alerted_stage, state = msgspec.msgpack.decode(body, type=tuple[int, int, int, list])  # type: ignore[type-arg]
+    def add_alerted_entered(body: bytes) -> bytes:
+        revision, deadline_us, alerted_stage, alerted_deadline_us, state = msgspec.msgpack.decode(
+            body, type=tuple[int, int, int, int, InvoiceState]
+        )
+        entered_us = state.entered_us if alerted_stage else 0
         return msgspec.msgpack.encode(
-            [revision, deadline_us, alerted_stage, deadline_us if alerted_stage else 0, state]
+            [revision, deadline_us, alerted_stage, entered_us, alerted_deadline_us, state],
         )
 
-    state = InvoiceState(seen=[5], stage=2, stay=[Step(1, 5, 2)])
-    stored = b"\x01" + msgspec.msgpack.encode([3, 900, 2, state])
+    state = InvoiceState(seen=[5], stage=2, stay=[Step(1, 5, 20)])
+    stored = b"\x01" + msgspec.msgpack.encode([3, 0, 2, 900, state])
 
-    tracked = decode_tracked(stored, {1: add_alerted_deadline}, version=2)
+    tracked = decode_tracked(stored, {1: add_alerted_entered}, version=2)
 
-    assert tracked == TrackedInvoice(3, 900, 2, 900, state)
+    assert tracked == TrackedInvoice(3, 0, 2, 20, 900, state)
+
+
+def test_a_step_that_forgets_a_field_is_found_out() -> None:
+    """A faulty step is refused, rather than its gap being read as a default."""
+    body = msgspec.msgpack.encode([3, 0, 2, 900, InvoiceState()])
+    with pytest.raises(CorruptStateError):
+        decode_tracked(b"\x01" + body, {1: lambda old: old}, version=2)
+
+
+def test_an_alert_is_remembered_as_it_went_out_and_forgotten_whole() -> None:
+    """What an alert said stays known after the invoice has moved on, until it is forgotten."""
+    tracked = TrackedInvoice(1, 0, 0, 0, 0, InvoiceState(seen=[5], stage=2, stay=[Step(1, 5, 20), Step(3, 6, 10)]))
+
+    tracked.note_alert(deadline_us=900)
+    assert (tracked.alerted_stage, tracked.alerted_entered_us, tracked.alerted_deadline_us) == (2, 10, 900)
+
+    tracked.forget_alert()
+    assert (tracked.alerted_stage, tracked.alerted_entered_us, tracked.alerted_deadline_us) == (0, 0, 0)
 
 
 def test_a_newer_format_is_refused_with_the_way_out() -> None:
@@ -95,7 +116,7 @@ def test_a_newer_format_is_refused_with_the_way_out() -> None:
         bytes([VERSION]) + b"\xc1",
         encode_tracked(TrackedInvoice.new()) + b"\x00",
         bytes([VERSION]) + msgspec.msgpack.encode([1, 2, 3]),
-        bytes([VERSION]) + msgspec.msgpack.encode([1, 2, 3, 4, InvoiceState(), "one too many"]),
+        bytes([VERSION]) + msgspec.msgpack.encode([1, 2, 3, 4, 5, InvoiceState(), "one too many"]),
         bytes([VERSION]) + msgspec.msgpack.encode({"revision": 1}),
     ],
 )
