@@ -15,7 +15,6 @@ class Clock(Protocol):
 
     def now_us(self) -> int:
         """Microseconds since 1970 UTC."""
-        ...
 
 
 class Coordinates(NamedTuple):
@@ -56,12 +55,25 @@ class Appended(NamedTuple):
     accepted_us: int
 
 
+class NotAppended(NamedTuple):
+    """No proof that a record is durable. It may be in the log all the same: only an idempotent sender may repeat it."""
+
+    reason: str
+    retriable: bool
+
+
+class Appender(Protocol):
+    """Appends records one by one, for those who answer for each of them. Never raises for what a broker does."""
+
+    async def append(self, records: Sequence[OutRecord]) -> Sequence[Appended | NotAppended]:
+        """Append in order; one outcome per record, same order, once all are known (bounded by a delivery timeout)."""
+
+
 class Publisher(Protocol):
     """Appends records to topics. Returns only when all of them are durable (acks=all); raises when any may not be."""
 
     async def publish(self, records: Sequence[OutRecord]) -> Sequence[Appended]:
         """Append in order; one proof per record, same order. PublishFailedError names what was refused."""
-        ...
 
 
 class PublishFailedError(Exception):
