@@ -1,0 +1,33 @@
+"""How names of topics are made from names of stages and agents. Not here: which topics exist (topics.py)."""
+
+import re
+from typing import Final
+
+STAGE_PLACE: Final = "{stage}"
+MAX_TOPIC_NAME: Final = 249  # Kafka's limit
+_LEGAL: Final = re.compile(rf"[a-zA-Z0-9._-]{{1,{MAX_TOPIC_NAME}}}")
+
+
+def is_legal(topic: str) -> bool:
+    """Whether Kafka takes the name."""
+    return _LEGAL.fullmatch(topic) is not None and topic not in {".", ".."}
+
+
+def stage_topic(template: str, stage: str) -> str:
+    """The topic of one stage."""
+    return template.replace(STAGE_PLACE, stage)
+
+
+def retry_topic(topic: str, agent: str) -> str:
+    """Where `agent` puts records of `topic` that it will try again."""
+    return f"{topic}.{agent}.retry"
+
+
+def dead_letter_topic(topic: str, agent: str) -> str:
+    """Where `agent` puts records of `topic` that it cannot handle."""
+    return f"{topic}.{agent}.dlq"
+
+
+def changelog_topic(agent: str) -> str:
+    """Where `agent` keeps its state."""
+    return f"bems.{agent}.changelog"

@@ -1,0 +1,246 @@
+"""The catalogue of one cell: topics.yaml, read and checked, and every topic that follows from it.
+
+Not here: how the file is read and checked in detail (catalogue/), or what a cluster really has (topics_plan.py).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from pydantic import Field, ValidationError
+
+from bems_streams.catalogue import broker_config, names
+from bems_streams.catalogue.document import (
+    AgentEntry,
+    DerivedEntry,
+    Entry,
+    Name,
+    Partitions,
+    PayloadEntry,
+    Prose,
+    Replicas,
+    StageEntry,
+    TopicEntry,
+)
+from bems_streams.catalogue.report import CatalogueError, CatalogueProblem, Report
+from bems_streams.domain.event import Event
+from bems_streams.domain.journey import Journey, Stage, StageCode
+
+__all__ = [
+    "Catalogue",
+    "CatalogueError",
+    "CatalogueProblem",
+    "Overrides",
+    "TopicKind",
+    "TopicSpec",
+    "default_catalogue_path",
+    "event_schema",
+    "load_catalogue",
+]
+FILE_NAME: Final = "topics.yaml"
+
+
+class TopicKind(StrEnum):
+    """What a topic is for."""
+
+    STAGE = "stage"  # raw events, the truth
+    STREAM = "stream"  # what agents publish for others
+    RETRY = "retry"
+    DEAD_LETTER = "dead-letter"
+    CHANGELOG = "changelog"
+
+
+class TopicSpec(NamedTuple):
+    """One topic as it must be on the cluster."""
+
+    name: str
+    kind: TopicKind
+    partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a cluster may set differently from the file; None keeps the file's value."""
+
+    partitions: int | None = None
+    replication: int | None = None
+    min_insync_replicas: int | None = None
+
+    def given(self) -> dict[str, int]:
+        """Only what is set."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+class Catalogue(Entry):
+    """Everything a cell has in topics. Build it with `load_catalogue`, which also checks what entries say together."""
+
+    partitions: Partitions
+    replication: Replicas
+    min_insync_replicas: Replicas
+    stages: Annotated[tuple[StageEntry, ...], Field(min_length=1)]
+    agents: Annotated[dict[Name, AgentEntry], Field(min_length=1)]
+    others: dict[Name, Prose]
+    topic_entries: Annotated[dict[str, TopicEntry], Field(alias="topics", min_length=1)]
+    derived: DerivedEntry
+    payloads: dict[Name, PayloadEntry]
+
+    def journey(self, time_scale: float = 1.0) -> Journey:
+        """The stages with their stuck limits divided by `time_scale` (never below one microsecond)."""
+        return Journey(tuple(_stage(entry, time_scale) for entry in self.stages))
+
+    @cached_property
+    def stage_topics(self) -> Mapping[str, str]:
+        """Stage name to topic, in journey order."""
+        template = self._carrier("event")
+        return {stage.name: names.stage_topic(template, stage.name) for stage in self.stages}
+
+    @cached_property
+    def _stages_by_topic(self) -> Mapping[str, str]:
+        return {topic: stage for stage, topic in self.stage_topics.items()}
+
+    def stage_of(self, topic: str) -> str | None:
+        """The stage whose raw events the topic carries."""
+        return self._stages_by_topic.get(topic)
+
+    @property
+    def status_topic(self) -> str:
+        """Where the newest state of every invoice is published."""
+        return self._carrier("status")
+
+    @property
+    def alerts_topic(self) -> str:
+        """Where stuck and cleared invoices are published."""
+        return self._carrier("alert")
+
+    def _carrier(self, payload: str) -> str:
+        return next(name for name, topic in self.topic_entries.items() if topic.payload == payload)
+
+    @cached_property
+    def _declared(self) -> Mapping[str, TopicEntry]:
+        """Every topic that the file names, with its entry; one per stage where it says so."""
+        topics: dict[str, TopicEntry] = {}
+        for name, entry in self.topic_entries.items():
+            concrete = self.stage_topics.values() if names.STAGE_PLACE in name else (name,)
+            topics.update(dict.fromkeys(concrete, entry))
+        return topics
+
+    def reads(self, agent: str) -> tuple[str, ...]:
+        """The topics an agent consumes, retry topics aside. LookupError when there is no such agent."""
+        self._agent(agent)
+        return tuple(name for name, entry in self._declared.items() if agent in entry.consumers)
+
+    def retry_waits(self, agent: str) -> tuple[timedelta, ...]:
+        """How long a record waits before each further try; empty: straight to the dead letters."""
+        return self._agent(agent).retry
+
+    def retry_topic(self, topic: str, agent: str) -> str:
+        """Where `agent` puts records of `topic` to try again. LookupError when it does not read it or never retries."""
+        self._reader(topic, agent)
+        if not self._agent(agent).retry:
+            raise LookupError(f"agent {agent!r} has no retry schedule: add `retry: [5s, 1m, 10m]` to it in {FILE_NAME}")
+        return names.retry_topic(topic, agent)
+
+    def dead_letter_topic(self, topic: str, agent: str) -> str:
+        """Where `agent` puts records of `topic` that it cannot handle. LookupError when it does not read it."""
+        self._reader(topic, agent)
+        return names.dead_letter_topic(topic, agent)
+
+    def changelog_topic(self, agent: str) -> str:
+        """Where `agent` keeps its state. LookupError when it has none."""
+        if not self._agent(agent).state:
+            raise LookupError(f"agent {agent!r} keeps no state: write `state: true` for it in {FILE_NAME}")
+        return names.changelog_topic(agent)
+
+    def _agent(self, agent: str) -> AgentEntry:
+        if agent not in self.agents:
+            raise LookupError(f"no agent {agent!r} in {FILE_NAME}; it has {', '.join(self.agents)}")
+        return self.agents[agent]
+
+    def _reader(self, topic: str, agent: str) -> None:
+        if topic not in self.reads(agent):
+            raise LookupError(f"agent {agent!r} does not read {topic!r}: add it to the consumers in {FILE_NAME}")
+
+    def topics(self) -> Sequence[TopicSpec]:
+        """Every topic of the cell, what the file names first, then what follows from it."""
+        return self._specs
+
+    @cached_property
+    def _specs(self) -> tuple[TopicSpec, ...]:
+        return (
+            *(self._declared_spec(name, entry) for name, entry in self._declared.items()),
+            *self._lanes(),
+            *(
+                self._spec(names.changelog_topic(name), TopicKind.CHANGELOG, self._compacted())
+                for name, agent in self.agents.items()
+                if agent.state
+            ),
+        )
+
+    def _declared_spec(self, name: str, entry: TopicEntry) -> TopicSpec:
+        kept = self._compacted() if entry.retention is None else broker_config.deleted_after(entry.retention)
+        kind = TopicKind.STAGE if entry.payload == "event" else TopicKind.STREAM
+        return self._spec(name, kind, {**kept, **broker_config.record_time(entry.timestamp)})
+
+    def _lanes(self) -> Iterator[TopicSpec]:
+        """Per agent and topic it reads: dead letters, and retries when it has a schedule."""
+        retry = broker_config.deleted_after(self.derived.retry_retention)
+        dead = broker_config.deleted_after(self.derived.dead_letter_retention)
+        size = broker_config.MAX_DEAD_LETTER_BYTES
+        for agent, entry in self.agents.items():
+            for topic in self.reads(agent):
+                if entry.retry:
+                    yield self._spec(names.retry_topic(topic, agent), TopicKind.RETRY, retry, size)
+                yield self._spec(names.dead_letter_topic(topic, agent), TopicKind.DEAD_LETTER, dead, size)
+
+    def _compacted(self) -> Mapping[str, str]:
+        return broker_config.compacted(self.derived.tombstone_retention)
+
+    def _spec(
+        self, name: str, kind: TopicKind, kept: Mapping[str, str], size: int = broker_config.MAX_BATCH_BYTES
+    ) -> TopicSpec:
+        common = broker_config.every_topic(self.min_insync_replicas, size)
+        config = {**common, **broker_config.record_time("log-append"), **kept}
+        return TopicSpec(name, kind, self.partitions, self.replication, config)
+
+
+def _stage(entry: StageEntry, time_scale: float) -> Stage:
+    if entry.stuck_after is None:
+        return Stage(entry.name, StageCode(entry.code))
+    limit_us = entry.stuck_after / timedelta(microseconds=1) / time_scale
+    return Stage(entry.name, StageCode(entry.code), max(1, round(limit_us)))
+
+
+def event_schema() -> dict[str, Any]:
+    """The JSON Schema of an event, made from the type that decodes events, so that the two cannot disagree."""
+    text = msgspec.json.encode(msgspec.json.schema(Event)).replace(rb"\\Z", b"$")  # JSON Schema's patterns lack \Z
+    schema: dict[str, Any] = msgspec.json.decode(text)
+    return schema
+
+
+def default_catalogue_path() -> Path:
+    """./topics.yaml, else the one that came with the package, else the one beside it in a checkout."""
+    package = Path(__file__).parent
+    places = (Path(FILE_NAME), package / "data" / FILE_NAME, package.parent / FILE_NAME)
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def load_catalogue(path: Path | None = None, overrides: Overrides | None = None) -> Catalogue:
+    """Read and check the catalogue. CatalogueError lists all problems with their place in the file."""
+    path = path or default_catalogue_path()
+    report = Report(path, overrides.given() if overrides else {})
+    document = report.read()
+    try:
+        catalogue = Catalogue.model_validate(document)
+    except ValidationError as error:
+        report.add_findings(error)
+        raise report.error() from error
+    if report.problems:
+        raise report.error()
+    return catalogue
