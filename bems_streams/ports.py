@@ -114,7 +114,11 @@ class EventRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """The store's note of a record that this cell could not store. Key: its coordinates and the agent."""
+    """The store's note of a record that it does not hold. Key: its coordinates and the agent.
+
+    The note goes once the record is stored, or found a duplicate, from the same coordinates (replay with mended code),
+    and is not taken for one that already is. The dead-letter topic keeps what happened.
+    """
 
     at: Coordinates
     agent: str
@@ -178,11 +182,11 @@ class StoreBatch:
 
 
 class WriteOutcome(StrEnum):
-    """What became of one event row."""
+    """What became of one event row. STORED and DUPLICATE each stand for exactly one row more, REPLAYED for none."""
 
     STORED = "stored"  # new
-    REPLAYED = "replayed"  # the same record again, after a crash or a replay: nothing changed
-    DUPLICATE = "duplicate"  # the same event from other coordinates: noted as a duplicate
+    REPLAYED = "replayed"  # a record from coordinates already stored, or already noted as a duplicate: nothing changed
+    DUPLICATE = "duplicate"  # the same event from other coordinates: noted; the row stored first stays as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +213,19 @@ class StoreUnavailableError(Exception):
     """The store is away, locked or full; nothing of the batch was written. Retriable."""
 
 
+class StoreUnusableError(Exception):
+    """The store cannot serve this program until someone acts: a newer schema, a damaged file, a wrong URL."""
+
+
 # ------------------------------------------------------------------------------------------------- reading it back
 
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """Rows in the store. `accepted == stored + duplicates + dead_lettered` when the ledger is closed."""
+    """Rows in the store. `accepted == stored + duplicates + dead_lettered` when the ledger is closed.
+
+    `dead_lettered` counts records, however many agents gave one up: no record counts twice.
+    """
 
     stored: int
     duplicates: int
@@ -273,7 +284,12 @@ class Timeline:
 
 
 class StoreReader(Protocol):
-    """Queries of console, command line and export. Blocking; sees only committed rows; never blocks a writer."""
+    """Queries of console, command line and export. Blocking; any thread may call; sees only committed rows; never
+    blocks a writer. A store that nobody has created yet reads as empty, and is found once it appears.
+    """
+
+    def exists(self) -> bool:
+        """Whether a writer has created the store."""
 
     def counts(self) -> StoreCounts:
         """Totals over the whole store."""
@@ -290,8 +306,11 @@ class StoreReader(Protocol):
     def newest_stored_us(self) -> int | None:
         """When the newest event row became durable; None for an empty store. Readers tell silence from news by it."""
 
+    def stored_since(self, sequence: int, limit: int) -> Sequence[tuple[int, int, int]]:
+        """(sequence, accepted_us, stored_us) of events stored after `sequence`; it grows strictly, in commit order."""
+
     def visibility(self, since_us: int, until_us: int) -> Visibility:
-        """Percentiles over events accepted in the window."""
+        """Percentiles (nearest rank) over events accepted in the window."""
 
     def timeline(self, invoice_id: str) -> Timeline:
         """Events in business order (occurred, then offset)."""
