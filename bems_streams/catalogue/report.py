@@ -82,6 +82,8 @@ def _advice(detail: Any) -> str:
         return "unknown key; correct its spelling or remove it"
     if detail["type"] == "missing":
         return "missing; add it"
+    if detail["type"] == "too_short":
+        return "empty; name at least one"
     message = str(detail["msg"]).removeprefix("Value error, ")
     given = detail["input"]
     show = isinstance(given, str | int | float) and repr(given) not in message

@@ -1,99 +1,33 @@
 """What must hold between the entries of topics.yaml: each rule yields every breach, none stops at the first.
 
-Rules see the entries that are well-formed on their own, so one slip in a file never hides another.
+Rules see what is well-formed, field by field, so a missing field is unknown here, not wrong.
 Not here: the form of single entries (document.py).
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-from pydantic import BaseModel, ValidationError
 
 from bems_streams.catalogue import names
-from bems_streams.catalogue.document import (
-    AgentEntry,
-    DerivedEntry,
-    PayloadEntry,
-    StageEntry,
-    TopicEntry,
-)
-from bems_streams.catalogue.source import SourceProblem
+from bems_streams.catalogue.source import Location, SourceProblem
+from bems_streams.catalogue.wellformed import Parts, wellformed
 from bems_streams.domain.event import parse_event
 from bems_streams.domain.problems import Rejected
 
-_M = TypeVar("_M", bound=BaseModel)
 PAYLOADS: Final = ("event", "status", "alert")
-
-
-@dataclass(frozen=True)
-class Readable:
-    """The well-formed parts of a document; `roles` and `payload_names` include the malformed ones, by name only."""
-
-    replication: int | None
-    min_insync_replicas: int | None
-    stages: Mapping[int, StageEntry]  # by place in the file
-    stage_count: int
-    agents: Mapping[str, AgentEntry]
-    topics: Mapping[str, TopicEntry]
-    payloads: Mapping[str, PayloadEntry]
-    derived: DerivedEntry | None
-    roles: frozenset[str]
-    topic_names: frozenset[str]
-    payload_names: frozenset[str]
-
-
-def readable(document: Mapping[str, Any]) -> Readable:
-    """Keep what is well-formed."""
-    stages = document.get("stages")
-    stages = stages if isinstance(stages, list) else []
-    sections = {name: _section(document, name) for name in ("agents", "others", "topics", "payloads")}
-    return Readable(
-        replication=_whole(document.get("replication")),
-        min_insync_replicas=_whole(document.get("min_insync_replicas")),
-        stages={at: entry for at, raw in enumerate(stages) if (entry := _valid(StageEntry, raw)) is not None},
-        stage_count=len(stages),
-        agents=_entries(AgentEntry, sections["agents"]),
-        topics=_entries(TopicEntry, sections["topics"]),
-        payloads=_entries(PayloadEntry, sections["payloads"]),
-        derived=_valid(DerivedEntry, document.get("derived")),
-        roles=frozenset({*sections["agents"], *sections["others"]}),
-        topic_names=frozenset(sections["topics"]),
-        payload_names=frozenset(sections["payloads"]),
-    )
-
-
-def _section(document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    section = document.get(name)
-    return {str(key): value for key, value in section.items()} if isinstance(section, dict) else {}
-
-
-def _entries(model: type[_M], section: Mapping[str, Any]) -> dict[str, _M]:
-    return {name: entry for name, raw in section.items() if (entry := _valid(model, raw)) is not None}
-
-
-def _valid(model: type[_M], raw: object) -> _M | None:
-    try:
-        return model.model_validate(raw)
-    except ValidationError:
-        return None  # reported where the whole document is validated
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def broken_rules(document: Mapping[str, Any]) -> list[SourceProblem]:
     """Every breach of every rule."""
-    parts = readable(document)
+    parts = wellformed(document)
     return [problem for rule in RULES for problem in rule(parts)]
 
 
-def _durability(parts: Readable) -> Iterator[SourceProblem]:
-    replication, least = parts.replication, parts.min_insync_replicas
+def _durability(parts: Parts) -> Iterator[SourceProblem]:
+    replication, least = parts.cell.get("replication"), parts.cell.get("min_insync_replicas")
     if replication is None or least is None:
         return
     if least > replication:
@@ -108,131 +42,142 @@ def _durability(parts: Readable) -> Iterator[SourceProblem]:
         )
 
 
-def _stages(parts: Readable) -> Iterator[SourceProblem]:
+def _stages(parts: Parts) -> Iterator[SourceProblem]:
     for field in ("name", "code"):
-        first: dict[object, str] = {}
-        for at, stage in parts.stages.items():
-            value = getattr(stage, field)
-            if value in first:
-                yield SourceProblem(("stages", at, field), f"{value!r} is taken by stage {first[value]!r}; use another")
-            first.setdefault(value, stage.name)
-    last = parts.stages.get(parts.stage_count - 1)
-    if last is not None and last.stuck_after is not None:
+        first: dict[object, int] = {}
+        for at, stage in enumerate(parts.stages):
+            value = stage.get(field)
+            if value is not None and first.setdefault(value, at) != at:
+                yield SourceProblem(("stages", at, field), f"{value!r} is taken by stages.{first[value]}; use another")
+    if parts.stages and parts.stages[-1].get("stuck_after") is not None:
         yield SourceProblem(
-            ("stages", parts.stage_count - 1, "stuck_after"),
+            ("stages", len(parts.stages) - 1, "stuck_after"),
             "the last stage closes the invoice, so nothing can be stuck in it; remove this, or add the stage after it",
         )
 
 
-def _roles(parts: Readable) -> Iterator[SourceProblem]:
+def _roles(parts: Parts) -> Iterator[SourceProblem]:
     known = ", ".join(sorted(parts.roles))
     for name, topic in parts.topics.items():
         for side in ("producers", "consumers"):
-            roles: Sequence[str] = getattr(topic, side)
+            roles: Sequence[str] = topic.get(side, ())
             for at, role in enumerate(roles):
                 if role not in parts.roles:
                     yield SourceProblem(
-                        ("topics", name, side, at), f"{role!r} is neither in `agents` nor in `others` ({known})"
+                        ("topics", name, side, at),
+                        f"{role!r} is neither in `agents` nor in `others`; add it there or use one of {known}",
                     )
                 elif role in roles[:at]:
                     yield SourceProblem(("topics", name, side, at), f"{role!r} is named twice; remove one")
+    for role in parts.agents.keys() & parts.others:
+        yield SourceProblem(("others", role), f"{role!r} is an agent already; remove it here")
 
 
-def _payloads(parts: Readable) -> Iterator[SourceProblem]:
+def _payloads(parts: Parts) -> Iterator[SourceProblem]:
+    described = ", ".join(sorted(parts.payloads))
     for name, topic in parts.topics.items():
-        if topic.payload not in parts.payload_names:
+        if topic.get("payload", described) not in {*parts.payloads, described}:
             yield SourceProblem(
                 ("topics", name, "payload"),
-                f"{topic.payload!r} is not described in `payloads`; add it there or use one of "
-                + ", ".join(sorted(parts.payload_names)),
+                f"{topic['payload']!r} is not described in `payloads`; add it there or use one of {described}",
             )
-    malformed = parts.topic_names - parts.topics.keys()
+    unknown = any("payload" not in topic for topic in parts.topics.values())
     for payload in PAYLOADS:
-        carriers = [name for name, topic in parts.topics.items() if topic.payload == payload]
-        if len(carriers) > 1:
-            yield SourceProblem(("topics", carriers[1]), f"payload {payload!r} has its place in {carriers[0]} already")
-        if not carriers and not malformed:
+        carriers = [name for name, topic in parts.topics.items() if topic.get("payload") == payload]
+        for second in carriers[1:]:
+            yield SourceProblem(
+                ("topics", second, "payload"),
+                f"{payload!r} has its place in {carriers[0]} already; use another payload",
+            )
+        if not carriers and not unknown:
             yield SourceProblem(("topics",), f"no topic carries payload {payload!r}; add one")
-    example = parts.payloads.get("event")
-    if example is not None:
-        event = parse_event(msgspec.json.encode(example.example))
-        if isinstance(event, Rejected):
-            for problem in event.problems:
-                place = tuple(problem.path.split(".")) if problem.path else ()
-                yield SourceProblem(("payloads", "event", "example", *place), problem.message)
-        elif event.stage not in {stage.name for stage in parts.stages.values()} and len(parts.stages) == (
-            parts.stage_count
-        ):
-            yield SourceProblem(("payloads", "event", "example", "stage"), f"{event.stage!r} is not one of `stages`")
 
 
-def _raw_topics(parts: Readable) -> Iterator[SourceProblem]:
+def _event_example(parts: Parts) -> Iterator[SourceProblem]:
+    at: Location = ("payloads", "event", "example")
+    example = parts.payloads.get("event", {}).get("example")
+    if example is None:
+        return
+    event = parse_event(msgspec.json.encode(example))
+    if isinstance(event, Rejected):
+        for problem in event.problems:
+            place = problem.path.split(".") if problem.path else ()
+            yield SourceProblem((*at, *place), problem.message)
+    elif event.stage not in (stages := [stage.get("name") for stage in parts.stages]) and None not in stages:
+        yield SourceProblem((*at, "stage"), f"{event.stage!r} is not one of `stages`; use one of them")
+
+
+def _raw_topics(parts: Parts) -> Iterator[SourceProblem]:
     for name, topic in parts.topics.items():
-        if (topic.payload == "event") != (name.count(names.STAGE_PLACE) == 1):
+        raw = topic.get("payload") == "event"
+        if "payload" in topic and raw != (name.count(names.STAGE_PLACE) == 1):
             yield SourceProblem(
                 ("topics", name),
-                f"events, and only events, have a topic per stage: put {names.STAGE_PLACE} in its name",
+                f"a topic has {names.STAGE_PLACE} in its name if, and only if, its payload is event; rename it",
             )
-        if topic.payload != "event":
-            continue
-        if topic.cleanup != "delete":
+        if raw and topic.get("cleanup") == "compact":
             yield SourceProblem(
                 ("topics", name, "cleanup"), "compaction would drop all but the newest event of an invoice; use delete"
             )
-        if topic.timestamp != "log-append":
+        if raw and topic.get("timestamp") == "create":
             yield SourceProblem(
                 ("topics", name, "timestamp"),
                 "with the producer's time, retention would delete back-dated events early; use log-append",
             )
 
 
-def _retention(parts: Readable) -> Iterator[SourceProblem]:
-    longest = timedelta()
+def _retention(parts: Parts) -> Iterator[SourceProblem]:
     for name, topic in parts.topics.items():
-        if topic.cleanup == "delete" and topic.retention is None:
-            yield SourceProblem(("topics", name, "retention"), "missing: say how long records stay, such as 30d")
-        if topic.cleanup == "compact" and topic.retention is not None:
-            yield SourceProblem(("topics", name, "retention"), "a compacted topic keeps the newest record; remove this")
-        longest = max(longest, topic.retention or timedelta()) if topic.payload == "event" else longest
+        at: Location = ("topics", name, "retention")
+        cleanup = topic.get("cleanup")
+        if cleanup == "delete" and topic.get("retention", ...) is None:
+            yield SourceProblem(at, "missing; say how long records stay, such as 30d")
+        if cleanup == "compact" and topic.get("retention") is not None and topic.get("payload") != "event":
+            yield SourceProblem(at, "a compacted topic keeps the newest record of every key; remove this")
+    events = [topic for topic in parts.topics.values() if topic.get("payload") == "event"]
+    longest = max((topic.get("retention") or timedelta() for topic in events), default=timedelta())
     for field in ("retry_retention", "dead_letter_retention"):
-        if parts.derived is not None and getattr(parts.derived, field) < longest:
+        if parts.derived.get(field, longest) < longest:
             yield SourceProblem(
                 ("derived", field),
-                f"shorter than the {longest.days}d of the events it holds: an event in repair would go first; raise it",
+                "shorter than the retention of the events it holds: an event in repair would go first; raise it",
             )
 
 
-def _retries(parts: Readable) -> Iterator[SourceProblem]:
+def _retries(parts: Parts) -> Iterator[SourceProblem]:
     for name, agent in parts.agents.items():
-        if list(agent.retry) != sorted(set(agent.retry)):
+        retry: Sequence[timedelta] = agent.get("retry", ())
+        if list(retry) != sorted(set(retry)):
             yield SourceProblem(("agents", name, "retry"), "each wait must be longer than the one before; reorder them")
-        total = sum(agent.retry, timedelta())
-        if parts.derived is not None and total >= parts.derived.retry_retention:
-            yield SourceProblem(("agents", name, "retry"), "waits longer than derived.retry_retention; raise that")
+        total = sum(retry, timedelta())
+        if "retry_retention" in parts.derived and total >= parts.derived["retry_retention"]:
+            yield SourceProblem(
+                ("agents", name, "retry"), "waits longer than derived.retry_retention keeps records; raise that"
+            )
 
 
-def _concrete(parts: Readable) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+def _concrete(parts: Parts) -> Iterator[tuple[str, Location]]:
     """Every topic name that the document leads to, with the place it comes from."""
-    stages = [stage.name for stage in parts.stages.values()]
+    stages = dict.fromkeys(stage["name"] for stage in parts.stages if "name" in stage)
     for template, topic in parts.topics.items():
-        fan_out = stages if names.STAGE_PLACE in template else [""]
-        for name in dict.fromkeys(names.stage_topic(template, stage) for stage in fan_out):
+        for stage in stages if names.STAGE_PLACE in template else ("",):
+            name = names.stage_topic(template, stage)
             yield name, ("topics", template)
-            for agent in dict.fromkeys(topic.consumers):
+            for agent in dict.fromkeys(topic.get("consumers", ())):
                 if agent in parts.agents:
                     yield names.retry_topic(name, agent), ("topics", template)
                     yield names.dead_letter_topic(name, agent), ("topics", template)
-    for agent, entry in parts.agents.items():
-        if entry.state:
+    for agent, fields in parts.agents.items():
+        if fields.get("state"):
             yield names.changelog_topic(agent), ("agents", agent)
 
 
-def _names(parts: Readable) -> Iterator[SourceProblem]:
+def _names(parts: Parts) -> Iterator[SourceProblem]:
     concrete = list(_concrete(parts))
     for name, at in concrete:
         if not names.is_legal(name):
             yield SourceProblem(
-                at, f"{name!r} is no legal topic name: 1 to {names.MAX_TOPIC_NAME} letters, digits, `.`, `_` or `-`"
+                at, f"{name!r} is no legal topic name; use 1 to {names.MAX_TOPIC_NAME} letters, digits, `.`, `_`, `-`"
             )
     # Kafka refuses names that differ only in `.` and `_`, because its metrics cannot tell them apart.
     counts = Counter(name.replace(".", "_") for name, _ in concrete)
@@ -241,11 +186,12 @@ def _names(parts: Readable) -> Iterator[SourceProblem]:
             yield SourceProblem(at, f"leads to topic {name!r}, and so does another entry; rename one of them")
 
 
-RULES: Final[Sequence[Callable[[Readable], Iterator[SourceProblem]]]] = (
+RULES: Final[Sequence[Callable[[Parts], Iterator[SourceProblem]]]] = (
     _durability,
     _stages,
     _roles,
     _payloads,
+    _event_example,
     _raw_topics,
     _retention,
     _retries,
