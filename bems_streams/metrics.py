@@ -74,3 +74,17 @@ class TableMetrics:
         self.scan_seconds = Histogram(
             "bems_table_deadline_scan_seconds", "One deadline scan.", buckets=LATENCY_BUCKETS, registry=registry
         )
+
+
+class ConsoleMetrics:
+    """What the console counts. `outcome` of a look at the store: taken, failed."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._looks = Counter("bems_console_looks", "Looks at the store by outcome.", ["outcome"], registry=registry)
+        self.look_seconds = Histogram(
+            "bems_console_look_seconds", "One look, all queries.", buckets=LATENCY_BUCKETS, registry=registry
+        )
+
+    def look(self, outcome: str) -> None:
+        """Count one look."""
+        self._looks.labels(outcome).inc()
