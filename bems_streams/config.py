@@ -8,23 +8,44 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bems_streams.topics import Overrides
+
 
 class Settings(BaseSettings):
     """Settings that more than one role shares. Every field is an environment variable BEMS_<NAME>."""
 
     model_config = SettingsConfigDict(env_prefix="BEMS_", extra="ignore", frozen=True)
 
-    cell: str = Field("local-1", min_length=1, max_length=64, description="Cell id, on every record and receipt.")
-    region: str = Field("local", min_length=1, max_length=64, description="Region of the cell.")
-    bootstrap: str = Field("127.0.0.1:9092", min_length=1, description="Kafka bootstrap servers, host:port[,…].")
-    catalogue: Path | None = Field(
-        None, description="Path of topics.yaml; by default the one in this folder or package."
+    cell: str = Field(
+        default="local-1", min_length=1, max_length=64, description="Cell id, on every record and receipt."
     )
-    state_dir: Path = Field(Path(".bems"), description="Where local state lives: store, tables.")
-    host: str = Field("127.0.0.1", description="Address that listening sockets bind to.")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    region: str = Field(default="local", min_length=1, max_length=64, description="Region of the cell.")
+    bootstrap: str = Field(
+        default="127.0.0.1:9092", min_length=1, description="Kafka bootstrap servers, host:port[,…]."
+    )
+    catalogue: Path | None = Field(
+        default=None, description="Path of topics.yaml; by default the one in this folder or package."
+    )
+    partitions: int | None = Field(
+        default=None, description="Partitions of every topic, instead of the catalogue's number."
+    )
+    replication: int | None = Field(
+        default=None, description="Copies of every topic, instead of the catalogue's number."
+    )
+    min_insync_replicas: int | None = Field(
+        default=None,
+        description="Copies that must have a record before it counts as durable, instead of the catalogue's.",
+    )
+    state_dir: Path = Field(default=Path(".bems"), description="Where local state lives: store, tables.")
+    host: str = Field(default="127.0.0.1", description="Address that listening sockets bind to.")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     time_scale: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         description="Divides every stuck limit: 86400 turns days into seconds, for a demo of a month in a minute.",
     )
+
+    @property
+    def overrides(self) -> Overrides:
+        """What this cluster has otherwise than the catalogue: the second argument of `load_catalogue`."""
+        return Overrides(self.partitions, self.replication, self.min_insync_replicas)

@@ -167,6 +167,10 @@ class Catalogue(Entry):
         if topic not in self.reads(agent):
             raise LookupError(f"agent {agent!r} does not read {topic!r}: add it to the consumers in {FILE_NAME}")
 
+    def could_have_made(self, name: str) -> bool:
+        """Whether the name has the form of this catalogue's topics: the topic of a stage removed since, for example."""
+        return names.could_have_made(name, self.topic_entries)
+
     def topics(self) -> Sequence[TopicSpec]:
         """Every topic of the cell, what the file names first, then what follows from it."""
         return self._specs

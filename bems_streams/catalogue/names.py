@@ -1,6 +1,7 @@
 """How names of topics are made from names of stages and agents. Not here: which topics exist (topics.py)."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 STAGE_PLACE: Final = "{stage}"
@@ -31,3 +32,11 @@ def dead_letter_topic(topic: str, agent: str) -> str:
 def changelog_topic(agent: str) -> str:
     """Where `agent` keeps its state."""
     return f"bems.{agent}.changelog"
+
+
+def could_have_made(name: str, declared: Iterable[str]) -> bool:
+    """Whether a topic's name has the form of one that a catalogue with these entries leads to."""
+    part = r"[a-z][a-z0-9-]*"
+    topics = "|".join(re.escape(entry).replace(re.escape(STAGE_PLACE), part) for entry in declared)
+    lane = re.compile(rf"(?:{topics})(?:\.{part}\.(?:retry|dlq))?|bems\.{part}\.changelog")
+    return lane.fullmatch(name) is not None

@@ -38,7 +38,8 @@ def _durability(parts: Parts) -> Iterator[SourceProblem]:
     elif replication > 1 and least < 2:
         yield SourceProblem(
             ("min_insync_replicas",),
-            f"1 with replication {replication} lets an accepted event live on one broker only; write 2",
+            f"1 with replication {replication} lets an accepted event live on one broker only; make it 2 "
+            "(here, or BEMS_MIN_INSYNC_REPLICAS)",
         )
 
 
