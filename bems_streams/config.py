@@ -36,6 +36,7 @@ class Settings(BaseSettings):
         default=None,
         description="Copies that must have a record before it counts as durable, instead of the catalogue's.",
     )
+    store: str | None = Field(default=None, description="Store URL; by default the SQLite file in the state folder.")
     state_dir: Path = Field(default=Path(".bems"), description="Where local state lives: store, tables.")
     host: str = Field(default="127.0.0.1", description="Address that listening sockets bind to.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")

@@ -1,0 +1,29 @@
+"""The tracker's loops: batches of stage events into invoice state, and deadlines on the wall clock."""
+
+from typing import Any
+
+from bems_streams.flows.deliver import deliver
+from bems_streams.flows.track import Track
+from bems_streams.flows.watch import Watch
+from bems_streams.runtime.failfast import fail_fast
+from bems_streams.runtime.ownership import Ownership
+from bems_streams.runtime.work import coalesced
+
+MAX_RECORDS = 8000
+WATCH_SECONDS = 1.0
+
+
+def add_tracker(app: Any, channel: Any, ownership: Ownership, track: Track, watch: Watch) -> None:
+    """Register both loops with the application."""
+
+    @app.agent(channel, name="tracker")
+    async def tracker(stream: Any) -> None:
+        async for work in coalesced(app, stream, MAX_RECORDS):
+            async with work, ownership.hold(work):
+                await deliver(track, work.records)
+
+    @app.timer(WATCH_SECONDS, name="watch")
+    async def watch_deadlines() -> None:
+        with fail_fast("watching deadlines"):
+            async with ownership.hold_all() as numbers:
+                await deliver(watch, numbers)

@@ -1,0 +1,175 @@
+"""`bems worker …`: puts one agent together from the catalogue and the settings, and runs it.
+
+The composition root of the agents: the only place where configuration, adapters and runtime meet. Not here: any rule.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from prometheus_client import CollectorRegistry
+
+from agents.sink import add_sink
+from agents.tracker import add_tracker
+from bems_streams.adapters.clock import SystemClock
+from bems_streams.adapters.kafka_admin import refuse_unsafe_cluster
+from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
+from bems_streams.adapters.stores import default_store_url, open_store
+from bems_streams.config import Settings
+from bems_streams.flows.store import SinkParts, Store
+from bems_streams.flows.track import Track
+from bems_streams.flows.tracking import TrackingParts
+from bems_streams.flows.watch import Watch
+from bems_streams.health import Health, HealthServer
+from bems_streams.logs import setup_logs
+from bems_streams.metrics import AgentMetrics, TableMetrics
+from bems_streams.ports import StoreUnavailableError, StoreUnusableError
+from bems_streams.runtime.app import FailFastApp, GroupSettings, batches_of, build_app, run_app
+from bems_streams.runtime.fence import KafkaFencedLog
+from bems_streams.runtime.lag import add_lag_metrics
+from bems_streams.runtime.ownership import Ownership, TableStore
+from bems_streams.runtime.session import OwnedLog, OwnedTable, Settled
+from bems_streams.topics import Catalogue, CatalogueError, load_catalogue
+from bems_streams.topics_plan import TopicAdminError, UnsafeClusterError
+
+CHECK_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What both agents are built from."""
+
+    agent: str
+    settings: Settings
+    catalogue: Catalogue
+    group: GroupSettings
+    registry: CollectorRegistry
+    metrics: AgentMetrics
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What the agent reads."""
+        return self.catalogue.reads(self.agent)
+
+    @property
+    def stage_of(self) -> dict[str, str]:
+        """Topic to stage."""
+        return {topic: stage for stage, topic in self.catalogue.stage_topics.items()}
+
+    @property
+    def dead_letter_of(self) -> dict[str, str]:
+        """Topic to the agent's dead-letter topic."""
+        return {topic: self.catalogue.dead_letter_topic(topic, self.agent) for topic in self.topics}
+
+    @property
+    def client_config(self) -> dict[str, Any]:
+        """For librdkafka clients."""
+        return {"bootstrap.servers": self.group.bootstrap, "client.id": f"bems-{self.agent}"}
+
+
+def _tracker(worker: Worker) -> tuple[FailFastApp, Ownership, Callable[[], None]]:
+    settings, catalogue, group = worker.settings, worker.catalogue, worker.group
+    app = build_app(group, dense=worker.topics, fenced=True)
+    table_metrics = TableMetrics(worker.registry)
+    tables = TableStore(group.data_dir / "tables", catalogue.changelog_topic(worker.agent), table_metrics)
+    ownership = Ownership(app, worker.topics, worker.client_config, tables)
+    log = KafkaFencedLog(worker.client_config, f"{group.group}-{_transactional_name(group)}")
+    parts = TrackingParts(
+        journey=catalogue.journey(settings.time_scale),
+        stage_of=worker.stage_of,
+        dead_letter_of=worker.dead_letter_of,
+        status_topic=catalogue.status_topic,
+        alerts_topic=catalogue.alerts_topic,
+        changelog=tables.changelog,
+        cell=settings.cell,
+        region=settings.region,
+        clock=SystemClock(),
+        table=OwnedTable(tables.partitions),
+        log=OwnedLog(ownership, log),
+        metrics=worker.metrics,
+        table_metrics=table_metrics,
+    )
+    watch = Watch(parts, Settled(app, ownership, worker.topics))
+    add_tracker(app, batches_of(app, worker.topics), ownership, Track(parts), watch)
+    log.start()
+    return app, ownership, lambda: tables.open([])
+
+
+def _sink(worker: Worker) -> tuple[FailFastApp, Ownership, Callable[[], None]]:
+    settings, catalogue, group = worker.settings, worker.catalogue, worker.group
+    app = build_app(group, dense=catalogue.stage_topics.values(), fenced=False)
+    ownership = Ownership(app, worker.topics, worker.client_config, None)
+    store = open_store(settings.store or default_store_url(settings.state_dir))
+    parts = SinkParts(
+        stage_of=worker.stage_of,
+        status_topic=catalogue.status_topic,
+        alerts_topic=catalogue.alerts_topic,
+        dead_letter_of=worker.dead_letter_of,
+        cell=settings.cell,
+        region=settings.region,
+        clock=SystemClock(),
+        publisher=KafkaProducer(ProducerConfig(group.bootstrap, "bems-sink")),
+        store=store,
+        metrics=worker.metrics,
+    )
+    add_sink(app, batches_of(app, worker.topics), ownership, Store(parts))
+    return app, ownership, store.close
+
+
+def _transactional_name(group: GroupSettings) -> str:
+    """A worker with a name ends its own open transaction when it comes back; without one, the timeout does."""
+    return group.instance or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+AGENTS: Final = {"tracker": _tracker, "sink": _sink}
+
+
+@click.command(name="worker", short_help="Run an agent: tracker or sink.")
+@click.argument("agent", type=click.Choice(list(AGENTS)))
+@click.option("--bootstrap", help="Kafka bootstrap servers, host:port[,...]. [BEMS_BOOTSTRAP, 127.0.0.1:9092]")
+@click.option("--catalogue", type=click.Path(path_type=Path), help="Path of topics.yaml. [BEMS_CATALOGUE]")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where local state lives. [BEMS_STATE_DIR, .bems]")
+@click.option("--instance", help="Name that survives restarts, one per worker, such as the pod's. Default: none.")
+@click.option("--session-seconds", type=click.FloatRange(1, 300), default=10.0, show_default=True)
+@click.option(
+    "--health-port", type=click.IntRange(0, 65535), default=0, help="/metrics, /healthz, /readyz. 0: a free one."
+)
+def command(
+    *,
+    agent: str,
+    bootstrap: str | None,
+    catalogue: Path | None,
+    state_dir: Path | None,
+    instance: str | None,
+    session_seconds: float,
+    health_port: int,
+) -> None:
+    """Run one AGENT: a consumer group member of its own. SIGTERM finishes what is in flight and leaves.
+
+    Exit code 70 means: stopped before anything unfinished was acknowledged; start it again.
+    """
+    given = {"bootstrap": bootstrap, "catalogue": catalogue, "state_dir": state_dir}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    setup_logs(settings.log_level)
+    registry = CollectorRegistry()
+    try:
+        loaded = load_catalogue(settings.catalogue, settings.overrides)
+        data_dir = settings.state_dir.absolute() / (instance or agent)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        group = GroupSettings(f"bems-{agent}", settings.bootstrap, data_dir, instance, session_seconds)
+        refuse_unsafe_cluster(loaded, settings.bootstrap, CHECK_SECONDS)
+        worker = Worker(agent, settings, loaded, group, registry, AgentMetrics(registry, agent))
+        app, ownership, on_stopped = AGENTS[agent](worker)
+        server = HealthServer(Health(agent, registry, ownership.reason_not_ready), settings.host, health_port)
+    except (CatalogueError, UnsafeClusterError, TopicAdminError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    except (StoreUnavailableError, StoreUnusableError) as error:
+        raise click.ClickException(str(error)) from error
+    add_lag_metrics(app, ownership, worker.stage_of, worker.metrics)
+    server.start()
+    click.echo(f"{agent}: {server.address}/readyz", err=True)
+    run_app(app, group, on_stopped)

@@ -1,0 +1,119 @@
+"""What tracking needs from the outside, and the parts that folding events and watching deadlines share.
+
+Not here: the two journeys themselves (track.py, watch.py).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from bems_streams.domain.codec import TrackedInvoice, encode_tracked
+from bems_streams.domain.journey import Journey
+from bems_streams.domain.views import AlertDocument, AlertKind, encode_document, status_document
+from bems_streams.metrics import AgentMetrics, TableMetrics
+from bems_streams.ports import Clock, OutRecord
+
+AGENT = "tracker"
+Place = tuple[str, int]
+Offsets = Mapping[Place, int]
+
+
+class Change(NamedTuple):
+    """One invoice's new stored value (None deletes it), and its deadline index entry before and after (0: none)."""
+
+    value: bytes | None
+    old_deadline_us: int
+    new_deadline_us: int
+
+
+class InvoiceTable(Protocol):
+    """State per invoice, by partition number. Reads see everything applied before. Blocking, fast."""
+
+    def get_many(self, number: int, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Stored values, same order; None where there is none."""
+
+    def apply(self, number: int, changes: Mapping[bytes, Change], changelog_offset: int) -> None:
+        """States, deadline index and changelog position in one atomic write."""
+
+    def due(self, number: int, until_us: int, limit: int) -> Sequence[bytes]:
+        """Keys whose deadline is at or before `until_us`, oldest first."""
+
+
+class FencedLog(Protocol):
+    """Publishes and commits source offsets in one transaction; the broker refuses it to whoever lost the partitions."""
+
+    def positions(self, number: int) -> Offsets:
+        """Next source offset of each stage topic's partition `number`."""
+
+    async def publish(self, records: Sequence[OutRecord], offsets: Offsets) -> Offsets:
+        """All or nothing. Returns the offset after the last record per (topic, partition) written to explicitly."""
+
+
+@dataclass(frozen=True)
+class TrackingParts:
+    """What both journeys are built from. Topics come from the catalogue."""
+
+    journey: Journey
+    stage_of: Mapping[str, str]
+    dead_letter_of: Mapping[str, str]
+    status_topic: str
+    alerts_topic: str
+    changelog: str
+    cell: str
+    region: str
+    clock: Clock
+    table: InvoiceTable
+    log: FencedLog
+    metrics: AgentMetrics
+    table_metrics: TableMetrics
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one transaction publishes, and what the table is to hold afterwards."""
+
+    out: list[OutRecord] = field(default_factory=list)
+    offsets: dict[Place, int] = field(default_factory=dict)
+    table: dict[int, dict[bytes, Change]] = field(default_factory=dict)
+    alerts: list[tuple[str, AlertKind]] = field(default_factory=list)
+
+    def alert(self, parts: TrackingParts, number: int, key: bytes, document: AlertDocument) -> None:
+        """Add one alert."""
+        self.alerts.append((document.stage, document.kind))
+        self.out.append(OutRecord(parts.alerts_topic, key, encode_document(document), partition=number))
+
+    def keep(self, parts: TrackingParts, number: int, key: bytes, tracked: TrackedInvoice, now_us: int) -> bytes:
+        """Move the deadline index, count the revision, publish changelog and status; return the stored form."""
+        old_deadline_us = tracked.deadline_us
+        due_us = tracked.state.deadline_us(parts.journey) or 0
+        tracked.deadline_us = 0 if tracked.alerted_deadline_us else due_us
+        tracked.revision += 1
+        value = encode_tracked(tracked)
+        self.table.setdefault(number, {})[key] = Change(value, old_deadline_us, tracked.deadline_us)
+        status = status_document(
+            key.decode(), tracked, parts.journey, updated_us=now_us, cell=parts.cell, region=parts.region
+        )
+        self.out.append(OutRecord(parts.changelog, key, value, partition=number))
+        self.out.append(OutRecord(parts.status_topic, key, encode_document(status), partition=number))
+        return value
+
+
+async def publish_changes(parts: TrackingParts, changes: Changes) -> Offsets:
+    """Step 3: one fenced transaction."""
+    return await parts.log.publish(changes.out, changes.offsets)
+
+
+def write_changes(parts: TrackingParts, changes: Changes, ends: Offsets) -> None:
+    """Step 4: one atomic write per partition number."""
+    for number, table in changes.table.items():
+        parts.table.apply(number, table, ends[parts.changelog, number])
+
+
+def count_alerts(parts: TrackingParts, changes: Changes) -> None:
+    """Part of step 5."""
+    for stage, kind in changes.alerts:
+        parts.table_metrics.alerts.labels(stage, kind).inc()
+
+
+Settled = Callable[[int, int], int]
+"""(partition number, now_us) -> the moment up to which every accepted event of that number has been folded in."""

@@ -1,0 +1,137 @@
+"""One transactional producer per worker, fenced by the group's generation: a batch's outputs and offsets, or none.
+
+KIP-447 by librdkafka: the broker refuses the offsets of a worker that has lost its place in the group, and with them
+everything else in the transaction. Every transaction therefore names an offset, also one that only publishes alerts.
+Not here: what is published (flows), who the worker is (membership.py).
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from bems_streams.ports import OutRecord
+from bems_streams.runtime.membership import Membership
+
+logger = logging.getLogger(__name__)
+
+TRANSACTION_TIMEOUT_SECONDS: Final = 15
+"""How long a dead worker's open transaction can hold back its successor. Must exceed a slow broker's answer."""
+
+START_TIMEOUT_SECONDS: Final = 60.0
+
+Position = tuple[str, int]  # topic, partition
+Offsets = Mapping[Position, int]
+
+
+class FencedError(Exception):
+    """The broker refused the transaction: this worker no longer owns what it wrote about. Nothing became visible."""
+
+
+class FencedLog(Protocol):
+    """Publishes atomically together with source offsets, as long as the worker is a member in good standing."""
+
+    async def publish(self, records: Sequence[OutRecord], offsets: Offsets, membership: Membership) -> Offsets:
+        """Commit `records` and `offsets` in one transaction.
+
+        Returns, per (topic, partition) written to with an explicit partition, the offset after its last record.
+        Raises FencedError or KafkaException: then nothing of it is visible to read_committed readers.
+        """
+
+
+class KafkaFencedLog:
+    """FencedLog over librdkafka. One transaction at a time; not for use from several tasks at once."""
+
+    def __init__(self, config: Mapping[str, Any], transactional_id: str) -> None:
+        self._producer = Producer(
+            {
+                **config,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_SECONDS * 1000,
+                "message.timeout.ms": TRANSACTION_TIMEOUT_SECONDS * 1000 - 1000,
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+                "batch.size": 1_000_000,
+                "queue.buffering.max.messages": 1_000_000,
+                "compression.type": "lz4",
+            }
+        )
+
+    def start(self) -> None:
+        """InitProducerId: ends any transaction that a previous process with the same id left open. Blocking."""
+        self._producer.init_transactions(START_TIMEOUT_SECONDS)
+
+    async def publish(self, records: Sequence[OutRecord], offsets: Offsets, membership: Membership) -> Offsets:
+        """See FencedLog."""
+        assert offsets, "a transaction without offsets would not be fenced"
+        self._producer.begin_transaction()
+        ends: dict[Position, int] = {}
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                ends[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0) + 1
+
+        last = {(record.topic, record.partition): place for place, record in enumerate(records)}
+        for place, record in enumerate(records):
+            report = delivered if last[record.topic, record.partition] == place else None
+            await self._produce(record, report)
+        await asyncio.to_thread(self._commit, offsets, membership)
+        return ends
+
+    async def _produce(self, record: OutRecord, report: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=list(record.headers),
+                    partition=-1 if record.partition is None else record.partition,
+                    on_delivery=report,
+                )
+            except BufferError:  # the local queue is full: let it drain, the transaction is open
+                await asyncio.to_thread(self._producer.poll, 0.1)
+            else:
+                return
+
+    def _commit(self, offsets: Offsets, membership: Membership) -> None:
+        positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        timeout_seconds = TRANSACTION_TIMEOUT_SECONDS - 2.0
+        try:
+            self._producer.send_offsets_to_transaction(positions, membership.metadata(), timeout_seconds)
+            self._commit_retriably(timeout_seconds)
+        except KafkaException as error:
+            self._abort()
+            if error.args[0].code() in _FENCED:
+                raise FencedError(f"{error.args[0].str()} as {membership}") from error
+            raise
+
+    def _commit_retriably(self, timeout_seconds: float) -> None:
+        try:
+            self._producer.commit_transaction(timeout_seconds)
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                raise
+            self._producer.commit_transaction(timeout_seconds)
+
+    def _abort(self) -> None:
+        """Best effort: the worker ends after this, and its successor's InitProducerId or the timeout aborts as well."""
+        try:
+            self._producer.abort_transaction(5.0)
+        except KafkaException as error:
+            logger.warning("abort of a failed transaction: %s", error.args[0].str())
+
+
+_FENCED: Final = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError._FENCED,
+        KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)

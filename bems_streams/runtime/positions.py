@@ -1,0 +1,64 @@
+"""Where partitions begin, end, and go on: asked of the broker, with every earlier member's transaction settled first.
+
+Not here: seeking there (transport.py) or rebuilding tables (restore.py).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+Place = tuple[str, int]
+LogEnds = Mapping[Place, tuple[int, int]]
+"""(first offset, offset after the last record) by (topic, partition), uncommitted records included."""
+
+
+class PositionError(Exception):
+    """A partition cannot go on without losing records; the message says which and what to do."""
+
+
+def log_ends(config: Mapping[str, Any], places: Iterable[Place], timeout_seconds: float) -> LogEnds:
+    """The extent of each log. Blocking."""
+    admin = AdminClient(dict(config))
+    asked = [TopicPartition(topic, partition) for topic, partition in places]
+    uncommitted = IsolationLevel.READ_UNCOMMITTED
+    answers = [
+        admin.list_offsets(dict.fromkeys(asked, spec), isolation_level=uncommitted, request_timeout=timeout_seconds)
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    ]
+    starts, ends = (
+        {(tp.topic, tp.partition): answer.result(timeout_seconds).offset for tp, answer in answered.items()}
+        for answered in answers
+    )
+    return {place: (starts[place], ends[place]) for place in starts}
+
+
+def stable_positions(
+    config: Mapping[str, Any], group: str, places: Sequence[Place], timeout_seconds: float
+) -> dict[Place, int]:
+    """Where the group goes on: its committed offset, else the log's start. Blocking.
+
+    This is the fence against predecessors. The broker answers only once no transaction of any earlier member holds
+    offsets that may still be committed, and it takes none from an earlier generation; so after this nobody else can
+    move these positions, nor commit what they published. Raises PositionError when records were deleted unread.
+    """
+    consumer = Consumer({**config, "group.id": group, "isolation.level": "read_committed", "enable.auto.commit": False})
+    try:
+        committed = consumer.committed([TopicPartition(*place) for place in places], timeout_seconds)
+    finally:
+        consumer.close()
+    ends = log_ends(config, places, timeout_seconds)
+    positions: dict[Place, int] = {}
+    for tp in committed:
+        if tp.error is not None:
+            raise PositionError(f"the broker did not tell where {tp.topic}[{tp.partition}] goes on: {tp.error}")
+        start, end = ends[tp.topic, tp.partition]
+        if tp.offset >= 0 and not start <= tp.offset <= end:
+            raise PositionError(
+                f"{tp.topic}[{tp.partition}] is committed at {tp.offset}, but the log holds {start}..{end}: records "
+                "were deleted unread, or the topic was made anew. Restore them from the archive, then reset the "
+                f"offsets of group {group}."
+            )
+        positions[tp.topic, tp.partition] = tp.offset if tp.offset >= 0 else start
+    return positions

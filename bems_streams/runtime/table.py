@@ -1,0 +1,117 @@
+"""The per-invoice table: one RocksDB per partition number, holding state, deadline index and log positions.
+
+One WriteBatch per update, so a crash leaves all of it or none. The changelog is the truth; this is its local copy.
+Not here: reading the changelog (restore.py), what state means (domain).
+"""
+
+import shutil
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import rocksdict
+
+from bems_streams.domain.codec import decode_tracked
+from bems_streams.flows.tracking import Change
+
+_STATE: Final = b"s"
+_DEADLINE: Final = b"d"
+_AFTER_DEADLINES: Final = b"e"
+_CHANGELOG: Final = b"m:changelog"
+_U64: Final = struct.Struct(">Q")
+
+WRITE_BUFFER_BYTES: Final = 16 << 20
+BLOCK_CACHE_BYTES: Final = 32 << 20
+
+
+class TablePartition:
+    """The table of one partition number. Single writer; not thread-safe."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.number = number
+        self._path = folder / f"{number:03d}"
+        self._open()
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        options = rocksdict.Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        options.set_max_open_files(64)
+        options.set_keep_log_file_num(2)
+        blocks = rocksdict.BlockBasedOptions()
+        blocks.set_block_cache(rocksdict.Cache(BLOCK_CACHE_BYTES))
+        blocks.set_bloom_filter(10, False)
+        options.set_block_based_table_factory(blocks)
+        self._db = rocksdict.Rdict(str(self._path), options=options)
+        stored = self._db.get(_CHANGELOG)
+        self.changelog_offset = 0 if stored is None else _U64.unpack(stored)[0]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Stored values, same order; None where there is none."""
+        if not keys:
+            return []
+        values: list[bytes | None] = self._db.get([_STATE + key for key in keys])  # type: ignore[assignment]
+        return values
+
+    def apply(self, changes: Mapping[bytes, Change], changelog_offset: int) -> None:
+        """Write states, deadline index and changelog position at once."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, change in changes.items():
+            if change.old_deadline_us and change.old_deadline_us != change.new_deadline_us:
+                batch.delete(_DEADLINE + _U64.pack(change.old_deadline_us) + key)
+            if change.new_deadline_us:
+                batch.put(_DEADLINE + _U64.pack(change.new_deadline_us) + key, b"")
+            if change.value is None:
+                batch.delete(_STATE + key)
+            else:
+                batch.put(_STATE + key, change.value)
+        batch.put(_CHANGELOG, _U64.pack(changelog_offset))
+        self._db.write(batch)
+        self.changelog_offset = changelog_offset
+
+    def replay(self, records: Sequence[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
+        """Apply changelog records (key, value), oldest first; the last one of a key counts."""
+        newest = dict(records)
+        keys = list(newest)
+        changes = {
+            key: Change(newest[key], _deadline_of(stored), _deadline_of(newest[key]))
+            for key, stored in zip(keys, self.get_many(keys), strict=True)
+        }
+        self.apply(changes, changelog_offset)
+
+    def due(self, now_us: int, limit: int) -> list[bytes]:
+        """Keys whose deadline is at or before `now_us`, oldest first, at most `limit`. Cost follows what is due."""
+        keys: list[bytes] = []
+        iterator = self._db.iter()
+        iterator.seek(_DEADLINE)
+        while iterator.valid() and len(keys) < limit:
+            key = iterator.key()
+            if key >= _AFTER_DEADLINES or _U64.unpack_from(key, 1)[0] > now_us:
+                break
+            keys.append(key[1 + _U64.size :])
+            iterator.next()
+        return keys
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All invoices with their stored values, for audits and tests."""
+        iterator = self._db.iter()
+        iterator.seek(_STATE)
+        while iterator.valid() and iterator.key()[:1] == _STATE:
+            yield iterator.key()[1:], iterator.value()
+            iterator.next()
+
+    def wipe(self) -> None:
+        """Start empty: the changelog rebuilds it."""
+        self._db.close()
+        shutil.rmtree(self._path)
+        self._open()
+
+    def close(self) -> None:
+        """Flush and release the lock on the folder."""
+        self._db.close()
+
+
+def _deadline_of(stored: bytes | None) -> int:
+    return 0 if stored is None else decode_tracked(stored).deadline_us
