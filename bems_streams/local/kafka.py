@@ -17,6 +17,8 @@ from bems_streams.local.kafka_dist import Distribution, KafkaFetchError, Progres
 from bems_streams.local.ports import free_ports, port_is_free
 from bems_streams.local.processes import ProcessSpawner, stop_all
 
+__all__ = ["EmbeddedKafka", "EmbeddedKafkaError"]
+
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0
 
@@ -140,6 +142,11 @@ class EmbeddedKafka:
         return [BrokerAddress(n + 1, port, spare[n]) for n, port in enumerate(ports)]
 
     def _await_ready(self, brokers: Sequence[Broker], known_brokers: int) -> None:
+        waiting = list(brokers)
         deadline = time.monotonic() + START_SECONDS
-        for broker in brokers:
-            broker.await_ready(known_brokers, deadline)
+        while waiting:
+            for broker in brokers:
+                broker.check_alive()
+            if time.monotonic() > deadline:
+                raise waiting[0].failure(f"does not serve after {START_SECONDS:.0f} s")
+            waiting = [broker for broker in waiting if not broker.serves(known_brokers)]

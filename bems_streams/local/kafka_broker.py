@@ -5,8 +5,8 @@ Not here: the cluster (kafka.py) and its settings (kafka_config.py).
 
 import logging
 import subprocess
-import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,8 @@ from bems_streams.local.kafka_data import BrokerFolder, EmbeddedKafkaError
 from bems_streams.local.kafka_dist import Distribution
 from bems_streams.local.processes import ManagedProcess, ProcessSpawner, ProcessSpec
 
-_POLL_SECONDS: Final = 0.1
+_log: Final = logging.getLogger(__name__)
+_ANSWER_SECONDS: Final = 0.5
 _FORMAT_SECONDS: Final = 60
 _LOG_KEPT_BYTES: Final = 20_000_000
 _TAIL_BYTES: Final = 64_000
@@ -55,7 +56,7 @@ class Broker:
         self._folder.properties.write_text(text, encoding="ascii")
 
     def start(self) -> None:
-        """Start the process; `await_ready` says when it serves."""
+        """Start the process; `serves` says when clients can use it."""
         log = self._folder.log
         if log.exists() and log.stat().st_size > _LOG_KEPT_BYTES:
             log.replace(log.with_suffix(".log.1"))
@@ -66,27 +67,27 @@ class Broker:
         """It does not run any more."""
         self._folder.pid_file.unlink(missing_ok=True)
 
-    def await_ready(self, known_brokers: int, deadline: float) -> None:
-        """Return once it answers clients and knows that many brokers; `deadline` is on the monotonic clock."""
-        client = AdminClient(
-            {"bootstrap.servers": f"{LOOPBACK}:{self.address.port}", "reconnect.backoff.max.ms": 200},
-            logger=_silent(),
-        )
-        while time.monotonic() < deadline:
-            if self.process.exit_code is not None:
-                raise self._failed(f"ended with code {self.process.exit_code} before it served")
-            try:
-                if len(client.list_topics(timeout=1).brokers) >= known_brokers:
-                    return
-            except KafkaException as error:
-                logging.getLogger(__name__).debug("broker %d does not answer yet: %s", self.address.node, error)
-            time.sleep(_POLL_SECONDS)
-        raise self._failed("did not serve in time")
+    def serves(self, known_brokers: int) -> bool:
+        """Whether it answers clients, asked at its own address, and knows that many brokers. Waits a moment for it."""
+        client = AdminClient({"bootstrap.servers": f"{LOOPBACK}:{self.address.port}"}, logger=_silent())
+        try:
+            known = client.list_topics(timeout=_ANSWER_SECONDS).brokers
+        except KafkaException as error:
+            _log.debug("broker %d does not answer yet: %s", self.address.node, error)
+            return False
+        return len(known) >= known_brokers
 
-    def _failed(self, what: str) -> EmbeddedKafkaError:
-        lines = telling_lines(self._folder.log, self._log_starts_at)
+    def check_alive(self) -> None:
+        """Raise when its process has ended."""
+        if self.process.exit_code is not None:
+            raise self.failure(f"ended with code {self.process.exit_code}")
+
+    def failure(self, what: str) -> EmbeddedKafkaError:
+        """An error that shows the telling lines of its log since it was started."""
+        lines = "\n".join(telling_lines(self._folder.log, self._log_starts_at))
         return EmbeddedKafkaError(
-            f"Kafka broker {self.address.node} {what}. The end of {self._folder.log}:\n" + "\n".join(lines)
+            f"Kafka broker {self.address.node} {what}. {self._folder.log} ends with:\n{lines}\n"
+            "Mend what it names and start again; the data was not touched."
         )
 
 
@@ -103,18 +104,21 @@ def telling_lines(log: Path, starts_at: int) -> Sequence[str]:
 
 def format_storage(kafka: Distribution, cluster_id: str, folders: Sequence[BrokerFolder]) -> None:
     """Make each new broker's folder a member of the cluster; folders that are one already stay as they are."""
-    for folder in folders:
-        if (folder.data / "meta.properties").exists():
-            continue
-        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "--cluster-id", cluster_id]
-        command = [str(kafka.java), *JVM_OPTIONS, "-cp", kafka.classpath, *tool, "--config", str(folder.properties)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_SECONDS, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise EmbeddedKafkaError(f"Java could not make {folder.data} ready: {error}. Try again.") from error
-        if done.returncode != 0:
-            said = "\n".join((done.stderr or done.stdout).splitlines()[-_TAIL_LINES:])
-            raise EmbeddedKafkaError(f"Kafka could not make {folder.data} ready. It said:\n{said}")
+    new = [folder for folder in folders if not (folder.data / "meta.properties").exists()]
+    with ThreadPoolExecutor(max_workers=len(folders)) as pool:
+        list(pool.map(lambda folder: _format_one(kafka, cluster_id, folder), new))
+
+
+def _format_one(kafka: Distribution, cluster_id: str, folder: BrokerFolder) -> None:
+    tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", str(folder.properties)]
+    command = [str(kafka.java), *JVM_OPTIONS, "-cp", kafka.classpath, *tool]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EmbeddedKafkaError(f"Java could not make {folder.data} ready: {error}. Try again.") from error
+    if done.returncode != 0:
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-_TAIL_LINES:])
+        raise EmbeddedKafkaError(f"Kafka could not make {folder.data} ready, so it is not started. It said:\n{said}")
 
 
 def _silent() -> logging.Logger:

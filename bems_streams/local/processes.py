@@ -61,7 +61,7 @@ def _popen(spec: ProcessSpec) -> "subprocess.Popen[bytes]":
 
 
 class ManagedProcess:
-    """A child that is running or not. Not thread-safe: its owner serialises calls."""
+    """A child that is running or not. `start` is for one thread at a time; the rest may be called from any."""
 
     def __init__(self, spec: ProcessSpec, spawner: ProcessSpawner) -> None:
         self.spec = spec
@@ -87,13 +87,15 @@ class ManagedProcess:
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM; nothing happens when it has ended."""
-        self._signal(signal.SIGTERM)
+        if self._popen is not None:
+            self._popen.send_signal(signal.SIGTERM)  # checks first whether it has ended: a reused pid is never hit
 
     def kill(self) -> None:
         """Send SIGKILL and wait until it is gone."""
-        self._signal(signal.SIGKILL)
-        if self._popen is not None:
-            self._popen.wait()
+        popen = self._popen
+        if popen is not None:
+            popen.send_signal(signal.SIGKILL)
+            popen.wait()
 
     def stop(self, deadline_seconds: float) -> int | None:
         """SIGTERM, then SIGKILL after the deadline. Returns the exit code; None when it never ran."""
@@ -105,10 +107,6 @@ class ManagedProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             return self._popen.returncode
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._popen is not None:
-            self._popen.send_signal(number)  # checks first whether it has ended, so a reused pid is never hit
 
 
 def stop_all(processes: Sequence[ManagedProcess], deadline_seconds: float, now: Callable[[], float]) -> None:

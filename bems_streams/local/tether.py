@@ -22,7 +22,10 @@ def main(argv: list[str]) -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) was refused")
     if os.getppid() != parent_pid:  # it died before the request was made
         sys.exit(f"parent {parent_pid} is gone: {command[0]} is not started")
-    os.execvp(command[0], command)  # noqa: S606 - to become the command is the point
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - to become the command is the point
+    except OSError as error:
+        sys.exit(f"{command[0]} cannot be started: {error.strerror}")
 
 
 if __name__ == "__main__":
