@@ -1,0 +1,91 @@
+"""Read connections to a file that may not exist yet, or may be replaced, shared by any number of threads.
+
+Not here: what is asked (sqlite_reader.py).
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bems_streams.adapters.sqlite_files import FileIdentity, identity_of, open_for_reading, store_errors
+from bems_streams.adapters.sqlite_schema import SchemaState, state_of
+from bems_streams.ports import StoreUnusableError
+
+
+class ReadPool:
+    """Lends each caller a connection of its own; keeps idle ones for the next."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._identity: FileIdentity | None = None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection inside one read transaction; None while there is no store.
+
+        Raises StoreUnavailableError and StoreUnusableError, also for what the body asks of the connection.
+        """
+        with store_errors(self._path):
+            borrowed = self._borrow()
+            if borrowed is None:
+                yield None
+                return
+            connection, identity = borrowed
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                self._give_back(connection, identity)
+
+    def _borrow(self) -> tuple[sqlite3.Connection, FileIdentity] | None:
+        identity = identity_of(self._path)
+        with self._lock:
+            if identity != self._identity:
+                self._drop_idle()
+                self._identity = identity
+            if identity is None:
+                return None
+            if self._idle:
+                return self._idle.pop(), identity
+        connection = open_for_reading(self._path)
+        try:
+            ready = self._ready(connection)
+        except BaseException:
+            connection.close()
+            raise
+        if not ready:
+            connection.close()
+            return None
+        return connection, identity
+
+    def _ready(self, connection: sqlite3.Connection) -> bool:
+        state = state_of(connection, self._path)
+        if state is SchemaState.OLDER:
+            raise StoreUnusableError(
+                f"{self._path} was written by an earlier bems: start a writer (bems worker sink) of this version once, "
+                "it brings the file up to date"
+            )
+        return state is SchemaState.CURRENT
+
+    def _give_back(self, connection: sqlite3.Connection, identity: FileIdentity) -> None:
+        if connection.in_transaction:
+            connection.rollback()
+        with self._lock:
+            if identity == self._identity:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def close(self) -> None:
+        """Close idle connections; lent ones close when they come back."""
+        with self._lock:
+            self._identity = None
+            self._drop_idle()
