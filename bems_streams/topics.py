@@ -9,9 +9,8 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
-import msgspec
 from pydantic import Field, ValidationError
 
 from bems_streams.catalogue import broker_config, names
@@ -27,11 +26,12 @@ from bems_streams.catalogue.document import (
     StageEntry,
     TopicEntry,
 )
+from bems_streams.catalogue.payloads import PAYLOAD_TYPES, payload_schema
 from bems_streams.catalogue.report import CatalogueError, CatalogueProblem, Report
-from bems_streams.domain.event import Event
 from bems_streams.domain.journey import Journey, Stage, StageCode
 
 __all__ = [
+    "PAYLOAD_TYPES",
     "Catalogue",
     "CatalogueError",
     "CatalogueProblem",
@@ -39,8 +39,8 @@ __all__ = [
     "TopicKind",
     "TopicSpec",
     "default_catalogue_path",
-    "event_schema",
     "load_catalogue",
+    "payload_schema",
 ]
 FILE_NAME: Final = "topics.yaml"
 
@@ -219,13 +219,6 @@ def _stage(entry: StageEntry, time_scale: float) -> Stage:
         return Stage(entry.name, StageCode(entry.code))
     limit_us = entry.stuck_after / timedelta(microseconds=1) / time_scale
     return Stage(entry.name, StageCode(entry.code), max(1, round(limit_us)))
-
-
-def event_schema() -> dict[str, Any]:
-    """The JSON Schema of an event, made from the type that decodes events, so that the two cannot disagree."""
-    text = msgspec.json.encode(msgspec.json.schema(Event)).replace(rb"\\Z", b"$")  # JSON Schema's patterns lack \Z
-    schema: dict[str, Any] = msgspec.json.decode(text)
-    return schema
 
 
 def default_catalogue_path() -> Path:

@@ -9,15 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-import msgspec
-
 from bems_streams.catalogue import names
+from bems_streams.catalogue.payloads import PAYLOAD_TYPES, example_problems
 from bems_streams.catalogue.source import Location, SourceProblem
 from bems_streams.catalogue.wellformed import Parts, wellformed
-from bems_streams.domain.event import parse_event
-from bems_streams.domain.problems import Rejected
-
-PAYLOADS: Final = ("event", "status", "alert")
 
 
 def broken_rules(document: Mapping[str, Any]) -> list[SourceProblem]:
@@ -83,7 +78,7 @@ def _payloads(parts: Parts) -> Iterator[SourceProblem]:
                 f"{topic['payload']!r} is not described in `payloads`; add it there or use one of {described}",
             )
     unknown = any("payload" not in topic for topic in parts.topics.values())
-    for payload in PAYLOADS:
+    for payload in PAYLOAD_TYPES:
         carriers = [name for name, topic in parts.topics.items() if topic.get("payload") == payload]
         for second in carriers[1:]:
             yield SourceProblem(
@@ -94,18 +89,20 @@ def _payloads(parts: Parts) -> Iterator[SourceProblem]:
             yield SourceProblem(("topics",), f"no topic carries payload {payload!r}; add one")
 
 
-def _event_example(parts: Parts) -> Iterator[SourceProblem]:
-    at: Location = ("payloads", "event", "example")
-    example = parts.payloads.get("event", {}).get("example")
-    if example is None:
-        return
-    event = parse_event(msgspec.json.encode(example))
-    if isinstance(event, Rejected):
-        for problem in event.problems:
+def _examples(parts: Parts) -> Iterator[SourceProblem]:
+    for payload in PAYLOAD_TYPES:
+        example = parts.payloads.get(payload, {}).get("example")
+        if example is None:
+            continue
+        for problem in example_problems(payload, example):
             place = problem.path.split(".") if problem.path else ()
-            yield SourceProblem((*at, *place), problem.message)
-    elif event.stage not in (stages := [stage.get("name") for stage in parts.stages]) and None not in stages:
-        yield SourceProblem((*at, "stage"), f"{event.stage!r} is not one of `stages`; use one of them")
+            yield SourceProblem(("payloads", payload, "example", *place), problem.message)
+        stages = [stage.get("name") for stage in parts.stages]
+        if isinstance(example.get("stage"), str) and example["stage"] not in stages and None not in stages:
+            yield SourceProblem(
+                ("payloads", payload, "example", "stage"),
+                f"{example['stage']!r} is not one of `stages`; use one of them",
+            )
 
 
 def _raw_topics(parts: Parts) -> Iterator[SourceProblem]:
@@ -192,7 +189,7 @@ RULES: Final[Sequence[Callable[[Parts], Iterator[SourceProblem]]]] = (
     _stages,
     _roles,
     _payloads,
-    _event_example,
+    _examples,
     _raw_topics,
     _retention,
     _retries,

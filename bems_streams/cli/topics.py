@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from bems_streams.config import Settings
-from bems_streams.topics import Catalogue, CatalogueError, Overrides, event_schema, load_catalogue
+from bems_streams.topics import PAYLOAD_TYPES, Catalogue, CatalogueError, Overrides, load_catalogue, payload_schema
 from bems_streams.topics_plan import Patience, TopicAdmin, TopicAdminError, apply_plan, check_cluster
 from bems_streams.topics_policy import Difference, Remedy
 
@@ -123,9 +123,10 @@ def apply(may_drop: Sequence[str], settle: float, **options: Any) -> None:
 
 
 @command.command()
-def schema() -> None:
-    """Print the JSON Schema of an event."""
-    click.echo(json.dumps(event_schema(), indent=2))
+@click.argument("payload", type=click.Choice([*PAYLOAD_TYPES]))
+def schema(payload: str) -> None:
+    """Print the JSON Schema of a payload."""
+    click.echo(json.dumps(payload_schema(payload), indent=2))
 
 
 def _connect(
