@@ -1,0 +1,101 @@
+"""Accepts events: from a request's bytes to one outcome per event, each accepted one proven durable.
+
+Not here: HTTP, limits of a request (gateway), what Kafka is (adapters).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from bems_streams.domain.event import Event, parse_event
+from bems_streams.domain.problems import Problem, Rejected, RejectionCode
+from bems_streams.ports import Appended, Appender, Headers, NotAppended, OutRecord
+
+VALIDATED_AT_ONCE: Final = (
+    100  # then other requests get a turn: explaining a bad event takes 50 times longer than a good one
+)
+
+_split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Entrance(NamedTuple):
+    """Where events of one stage go in."""
+
+    stage: str
+    topic: str
+
+
+class Accepted(NamedTuple):
+    """The event is durable."""
+
+    event_id: str
+    proof: Appended
+
+
+class Unproven(NamedTuple):
+    """The event is good, but nobody can promise that it is durable. Sending it again with its event_id is safe."""
+
+    event_id: str
+    reason: str
+
+
+Outcome = Accepted | Rejected | Unproven
+
+
+class One(NamedTuple):
+    """A body that is one event, valid or not."""
+
+    raw: bytes
+
+
+class Many(NamedTuple):
+    """A body that is an array; each item exactly as it was sent."""
+
+    raws: Sequence[bytes]
+
+
+def split(body: bytes) -> One | Many | Rejected:
+    """Tell one event from an array of them. Rejected when the body begins like an array and is not one."""
+    if body.lstrip()[:1] != b"[":
+        return One(body)
+    try:
+        return Many([bytes(raw) for raw in _split_array(body)])
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Rejected(RejectionCode.NOT_JSON, (Problem("", f"not valid JSON: {error}"),))
+
+
+def decide(raw: bytes, entrance: Entrance, headers: Headers) -> tuple[str, OutRecord] | Rejected:
+    """The event's id and the record to append, whose value is `raw` itself."""
+    event = parse_event(raw)
+    if isinstance(event, Rejected):
+        return event
+    if event.stage != entrance.stage:
+        return _wrong_stage(event, entrance.stage)
+    return event.event_id, OutRecord(entrance.topic, event.invoice_id.encode(), raw, headers)
+
+
+def _wrong_stage(event: Event, expected: str) -> Rejected:
+    message = f"is {event.stage!r}, but this address takes {expected!r}; post it to the address of its own stage"
+    return Rejected(RejectionCode.WRONG_STAGE, (Problem("stage", message),))
+
+
+async def accept(raws: Sequence[bytes], entrance: Entrance, headers: Headers, appender: Appender) -> list[Outcome]:
+    """One outcome per item, same order. Good items are appended even when others are bad; none when none is good."""
+    decisions: list[tuple[str, OutRecord] | Rejected] = []
+    for start in range(0, len(raws), VALIDATED_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        decisions += [decide(raw, entrance, headers) for raw in raws[start : start + VALIDATED_AT_ONCE]]
+    records = [decision[1] for decision in decisions if not isinstance(decision, Rejected)]
+    proofs = iter(await appender.append(records) if records else ())
+    return [
+        decision if isinstance(decision, Rejected) else _outcome(decision[0], next(proofs)) for decision in decisions
+    ]
+
+
+def _outcome(event_id: str, proof: Appended | NotAppended) -> Outcome:
+    if isinstance(proof, NotAppended):
+        return Unproven(event_id, proof.reason)
+    return Accepted(event_id, proof)

@@ -1,0 +1,113 @@
+"""What a sender is told about its events: a receipt for each durable one, a problem for each other one.
+
+Not here: how events become durable (flows/accept.py).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from bems_streams.domain.event import instant
+from bems_streams.domain.problems import Rejected
+from bems_streams.flows.accept import Accepted, Outcome, Unproven
+from bems_streams.gateway.problems import PROBLEM_TYPE, Header, Kind, ProblemDocument, Refusal, document, field_problems
+
+JSON_TYPE: Final = b"application/json"
+RETRY_LATER: Final[Header] = (b"retry-after", b"2")
+RETRY_SAFELY: Final = "sending the same event_id again is safe"
+
+
+class Answer(NamedTuple):
+    """Status, body and extra headers. `Refusal` becomes one with a problem document."""
+
+    status: int
+    body: bytes
+    headers: tuple[Header, ...] = ()
+    content_type: bytes = JSON_TYPE
+
+
+class Receipt(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The event is durable, here. `receipt` names the place in one string; `accepted_at` is the broker's clock."""
+
+    status: int | None = None
+    event_id: str
+    cell: str
+    topic: str
+    partition: int
+    offset: int
+    accepted_at: str
+    receipt: str
+
+
+class BatchReport(msgspec.Struct):
+    """One item per event sent, in the same order. `unavailable`: good events that may or may not be durable."""
+
+    accepted: int
+    rejected: int
+    unavailable: int
+    items: Sequence[Receipt | ProblemDocument]
+
+
+def receipt(accepted: Accepted, cell: str, status: int | None = None) -> Receipt:
+    """The proof as the sender sees it."""
+    topic, partition, offset = accepted.proof.at
+    return Receipt(
+        status=status,
+        event_id=accepted.event_id,
+        cell=cell,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        accepted_at=instant(accepted.proof.accepted_us).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        receipt=f"{cell}/{topic}/{partition}/{offset}",
+    )
+
+
+def one_answer(outcome: Outcome, cell: str) -> Answer | Refusal:
+    """For a body that is one event."""
+    if isinstance(outcome, Accepted):
+        return Answer(202, msgspec.json.encode(receipt(outcome, cell)))
+    return _refusal(outcome, "#")
+
+
+def batch_answer(outcomes: Sequence[Outcome], cell: str) -> Answer:
+    """For a body that is an array: 202, 400 or 503 when all went the same way, else 207."""
+    items = [_item(outcome, f"#/{place}", cell) for place, outcome in enumerate(outcomes)]
+    statuses = Counter(item.status for item in items)
+    report = BatchReport(accepted=statuses[202], rejected=statuses[400], unavailable=statuses[503], items=items)
+    status = next(iter(statuses)) if len(statuses) == 1 else 207
+    return Answer(status or 207, msgspec.json.encode(report), (RETRY_LATER,) if statuses[503] else ())
+
+
+def refusal_answer(refusal: Refusal, instance: str, correlation_id: str) -> Answer:
+    """A problem document."""
+    return Answer(refusal.kind.status, document(refusal, instance, correlation_id), refusal.headers, PROBLEM_TYPE)
+
+
+def unavailable(reason: str) -> Refusal:
+    """Good events, no proof."""
+    return Refusal(Kind.UNAVAILABLE, f"{reason}; {RETRY_SAFELY}", (), (RETRY_LATER,))
+
+
+def _refusal(outcome: Rejected | Unproven, base: str) -> Refusal:
+    if isinstance(outcome, Unproven):
+        return unavailable(outcome.reason)
+    problems = field_problems(outcome, base)
+    return Refusal(Kind.INVALID_EVENT, f"{outcome.code}: correct what `problems` names and send it again", problems)
+
+
+def _item(outcome: Outcome, base: str, cell: str) -> Receipt | ProblemDocument:
+    if isinstance(outcome, Accepted):
+        return receipt(outcome, cell, status=202)
+    refusal = _refusal(outcome, base)
+    return ProblemDocument(
+        type=refusal.kind.uri,
+        title=refusal.kind.title,
+        status=refusal.kind.status,
+        detail=refusal.detail,
+        event_id=outcome.event_id if isinstance(outcome, Unproven) else None,
+        code=str(outcome.code) if isinstance(outcome, Rejected) else None,
+        problems=refusal.problems,
+    )

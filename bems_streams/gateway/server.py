@@ -1,0 +1,83 @@
+"""Runs the gateway's application until a signal: listen, serve, stop without breaking a promise.
+
+Not here: which parts it is made of (cli/gateway.py).
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+
+import uvicorn
+
+from bems_streams.gateway.app import Gateway
+from bems_streams.gateway.availability import Availability, watch
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 1.0
+IDLE_CONNECTION_SECONDS = 75  # longer than load balancers keep connections, so that they close first
+BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the server needs besides the application. `close` gives up records still under way and returns how many."""
+
+    availability: Availability
+    check: Callable[[], str | None]
+    close: Callable[[], Awaitable[int]]
+    grace_seconds: float
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its own signal handling, which would end the process with the signal instead of 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. OSError when the address is taken or not of this machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+async def serve(app: Gateway, listener: socket.socket, running: Running) -> None:
+    """Serve until SIGTERM or SIGINT, then: not ready, no new connections, requests under way end, producer closes."""
+    server = _Uvicorn(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=IDLE_CONNECTION_SECONDS,
+            timeout_graceful_shutdown=math.ceil(running.grace_seconds),
+        )
+    )
+
+    def stop() -> None:
+        log.info("stopping: %d events await the broker", app.in_flight.events)
+        running.availability.stop()
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    watcher = asyncio.create_task(watch(running.availability, running.check, CHECK_SECONDS))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watcher.cancel()
+        given_up = await running.close()
+        if given_up:
+            log.warning("gave up %d records that the broker did not confirm; nobody was told 202 for them", given_up)
