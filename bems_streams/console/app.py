@@ -61,6 +61,7 @@ def build_app(console: Console) -> Starlette:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await console.roles.close()
 
     api = _Api(console)
     return Starlette(
@@ -91,7 +92,7 @@ class _Api:
 
     async def overview(self, request: Request) -> Response:
         """Always 200: when the store is away, `trouble` says so and `overview` is the last one seen, or null."""
-        live = self._console.live
+        live, snapshot = self._console.live, self._console.live.snapshot
         return _json(
             {
                 "now_us": self._console.clock.now_us(),
@@ -99,19 +100,27 @@ class _Api:
                 "trouble": live.trouble,
                 "roles": self._console.roles.seen,
                 "gateway_url": self._console.gateway_url,
-                "overview": msgspec.Raw(live.snapshot.overview) if live.snapshot else None,
+                "versions": {"stuck": snapshot.stuck.version, "dead_letters": snapshot.dead_letters.version}
+                if snapshot
+                else None,
+                "overview": msgspec.Raw(snapshot.overview) if snapshot else None,
             }
         )
 
     async def stuck(self, request: Request) -> Response:
         """The longest-stuck invoices, as of the shared snapshot."""
         snapshot = self._console.live.snapshot
-        return _shared(request, snapshot.stuck if snapshot else None, self._console.live)
+        return self._list(snapshot.stuck if snapshot else None)
 
     async def dead_letters(self, request: Request) -> Response:
         """The newest dead letters, as of the shared snapshot."""
         snapshot = self._console.live.snapshot
-        return _shared(request, snapshot.dead_letters if snapshot else None, self._console.live)
+        return self._list(snapshot.dead_letters if snapshot else None)
+
+    def _list(self, body: Body | None) -> Response:
+        if body is None:
+            return _json({"error": self._console.live.unready()}, status=503)
+        return Response(body.json, media_type="application/json", headers={"Cache-Control": "no-store"})
 
     async def invoice(self, request: Request) -> Response:
         """The timeline of one invoice, asked at once."""
@@ -130,15 +139,6 @@ class _Api:
         answer = await asyncio.to_thread(self._console.health.answer, request.url.path)
         assert answer is not None, "routes and Health.answer name the same paths"
         return Response(answer.body, answer.status, media_type=answer.content_type)
-
-
-def _shared(request: Request, body: Body | None, live: Live) -> Response:
-    if body is None:
-        return _json({"error": live.unready() or "the store has not been read yet"}, status=503)
-    headers = {"ETag": body.etag, "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == body.etag:
-        return Response(status_code=304, headers=headers)
-    return Response(body.json, media_type="application/json", headers=headers)
 
 
 def _json(shape: dict[str, Any], status: int = 200) -> Response:

@@ -49,6 +49,10 @@ class Roles:
             await self.refresh()
             await asyncio.sleep(PERIOD_SECONDS)
 
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
     async def _ask(self, url: str) -> Role:
         name = self._names.get(url, url)
         try:

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 
 from bems_streams.console import views
-from bems_streams.console.pace import SECOND_US, SPARK_BUCKET_SECONDS, Pace
+from bems_streams.console.pace import SECOND_US, SPARK_BUCKET_SECONDS, Pace, window_start_us
 from bems_streams.domain.journey import Journey
-from bems_streams.ports import Clock, StoreReader
+from bems_streams.ports import Clock, StoreReader, StoreUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Encoded JSON and its ETag: a browser that has it already gets 304 instead."""
+    """Encoded JSON, and what changes whenever it does: a page fetches a list again only then."""
 
     json: bytes
-    etag: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,18 @@ class Look:
     clock: Clock
     cell: str
     region: str
-    pace: Pace
+    where: str  # of the store, for people
 
 
 def take(reader: StoreReader, look: Look) -> Snapshot:
     """Ask everything once. Blocking; StoreUnavailableError when the store is away."""
+    if not reader.exists():
+        raise StoreUnavailableError(
+            f"There is no store at {look.where} yet: the sink creates it when it starts. Start bems worker sink, "
+            "or start the console with the --store or --state-dir that the sink uses"
+        )
     now_us = look.clock.now_us()
-    since_us = look.pace.since_us(now_us)
-    look.pace.learn(reader.rates(since_us, now_us, SECOND_US), since_us, now_us)
+    pace = Pace(reader.rates(window_start_us(now_us), now_us, SECOND_US), now_us)
     counts = reader.counts()
     overview = views.Overview(
         cell=look.cell,
@@ -61,7 +65,7 @@ def take(reader: StoreReader, look: Look) -> Snapshot:
         visibility=reader.visibility(now_us - views.VISIBILITY_WINDOW_SECONDS * SECOND_US, now_us),
         visibility_window_seconds=views.VISIBILITY_WINDOW_SECONDS,
         spark_bucket_seconds=SPARK_BUCKET_SECONDS,
-        stages=views.stage_views(look.journey, reader.standing(), look.pace, now_us),
+        stages=views.stage_views(look.journey, reader.standing(), pace),
     )
     stuck = views.stuck_list(reader.stuck(views.STUCK_LIMIT), counts.stuck)
     dead = views.dead_letter_list(reader.dead_letters(views.DEAD_LETTER_LIMIT), counts.dead_lettered)
@@ -70,4 +74,4 @@ def take(reader: StoreReader, look: Look) -> Snapshot:
 
 def _body(shape: dict[str, Any]) -> Body:
     encoded = msgspec.json.encode(shape)
-    return Body(encoded, f'"{hashlib.blake2b(encoded, digest_size=12).hexdigest()}"')
+    return Body(encoded, hashlib.blake2b(encoded, digest_size=12).hexdigest())

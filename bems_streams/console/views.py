@@ -81,14 +81,14 @@ def ledger(counts: StoreCounts) -> Ledger:
     )
 
 
-def stage_views(journey: Journey, standings: Sequence[StageStanding], pace: Pace, now_us: int) -> list[StageView]:
+def stage_views(journey: Journey, standings: Sequence[StageStanding], pace: Pace) -> list[StageView]:
     """The catalogue's stages in journey order, then any other stage that the store holds invoices of."""
     standing_of = {standing.stage: standing for standing in standings}
     others = sorted(set(standing_of) - set(journey.names))
-    return [_stage_view(name, journey, standing_of.get(name), pace, now_us) for name in (*journey.names, *others)]
+    return [_stage_view(name, journey, standing_of.get(name), pace) for name in (*journey.names, *others)]
 
 
-def _stage_view(name: str, journey: Journey, standing: StageStanding | None, pace: Pace, now_us: int) -> StageView:
+def _stage_view(name: str, journey: Journey, standing: StageStanding | None, pace: Pace) -> StageView:
     stage = journey.by_name.get(name)
     now = standing or StageStanding(name, invoices=0, stuck=0, unvalued=0, value={}, stuck_value={})
     return StageView(
@@ -96,8 +96,8 @@ def _stage_view(name: str, journey: Journey, standing: StageStanding | None, pac
         final=name == journey.final.name,
         in_catalogue=stage is not None,
         stuck_after_us=stage.stuck_after_us if stage else None,
-        per_second=pace.per_second(name, now_us),
-        spark=pace.spark(name, now_us),
+        per_second=pace.per_second(name),
+        spark=pace.spark(name),
         invoices=now.invoices,
         stuck=now.stuck,
         unvalued=now.unvalued,
