@@ -5,7 +5,6 @@ The composition root of the agents: the only place where configuration, adapters
 
 import os
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +27,7 @@ from bems_streams.health import Health, HealthServer
 from bems_streams.logs import setup_logs
 from bems_streams.metrics import AgentMetrics, TableMetrics
 from bems_streams.ports import StoreUnavailableError, StoreUnusableError
-from bems_streams.runtime.app import FailFastApp, GroupSettings, batches_of, build_app, run_app
+from bems_streams.runtime.app import GroupSettings, Running, batches_of, build_app, run_app
 from bems_streams.runtime.fence import KafkaFencedLog
 from bems_streams.runtime.lag import add_lag_metrics
 from bems_streams.runtime.ownership import Ownership, TableStore
@@ -49,6 +48,7 @@ class Worker:
     group: GroupSettings
     registry: CollectorRegistry
     metrics: AgentMetrics
+    health_port: int
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -70,8 +70,16 @@ class Worker:
         """For librdkafka clients."""
         return {"bootstrap.servers": self.group.bootstrap, "client.id": f"bems-{self.agent}"}
 
+    def serve(self, app: Any, ownership: Ownership) -> None:
+        """Answer probes and measure the lag."""
+        health = Health(self.agent, self.registry, ownership.reason_not_ready)
+        server = HealthServer(health, self.settings.host, self.health_port)
+        server.start()
+        click.echo(f"{self.agent}: {server.address}/readyz", err=True)
+        add_lag_metrics(app, ownership, self.stage_of, self.metrics)
 
-def _tracker(worker: Worker) -> tuple[FailFastApp, Ownership, Callable[[], None]]:
+
+def _tracker(worker: Worker) -> Running:
     settings, catalogue, group = worker.settings, worker.catalogue, worker.group
     app = build_app(group, dense=worker.topics, fenced=True)
     table_metrics = TableMetrics(worker.registry)
@@ -96,10 +104,11 @@ def _tracker(worker: Worker) -> tuple[FailFastApp, Ownership, Callable[[], None]
     watch = Watch(parts, Settled(app, ownership, worker.topics))
     add_tracker(app, batches_of(app, worker.topics), ownership, Track(parts), watch)
     log.start()
-    return app, ownership, lambda: tables.open([])
+    worker.serve(app, ownership)
+    return Running(app, lambda: tables.open([]))
 
 
-def _sink(worker: Worker) -> tuple[FailFastApp, Ownership, Callable[[], None]]:
+def _sink(worker: Worker) -> Running:
     settings, catalogue, group = worker.settings, worker.catalogue, worker.group
     app = build_app(group, dense=catalogue.stage_topics.values(), fenced=False)
     ownership = Ownership(app, worker.topics, worker.client_config, None)
@@ -117,7 +126,8 @@ def _sink(worker: Worker) -> tuple[FailFastApp, Ownership, Callable[[], None]]:
         metrics=worker.metrics,
     )
     add_sink(app, batches_of(app, worker.topics), ownership, Store(parts))
-    return app, ownership, store.close
+    worker.serve(app, ownership)
+    return Running(app, store.close)
 
 
 def _transactional_name(group: GroupSettings) -> str:
@@ -162,14 +172,9 @@ def command(
         data_dir.mkdir(parents=True, exist_ok=True)
         group = GroupSettings(f"bems-{agent}", settings.bootstrap, data_dir, instance, session_seconds)
         refuse_unsafe_cluster(loaded, settings.bootstrap, CHECK_SECONDS)
-        worker = Worker(agent, settings, loaded, group, registry, AgentMetrics(registry, agent))
-        app, ownership, on_stopped = AGENTS[agent](worker)
-        server = HealthServer(Health(agent, registry, ownership.reason_not_ready), settings.host, health_port)
+        worker = Worker(agent, settings, loaded, group, registry, AgentMetrics(registry, agent), health_port)
+        run_app(lambda: AGENTS[agent](worker), group)
     except (CatalogueError, UnsafeClusterError, TopicAdminError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     except (StoreUnavailableError, StoreUnusableError) as error:
         raise click.ClickException(str(error)) from error
-    add_lag_metrics(app, ownership, worker.stage_of, worker.metrics)
-    server.start()
-    click.echo(f"{agent}: {server.address}/readyz", err=True)
-    run_app(app, group, on_stopped)

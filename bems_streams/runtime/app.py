@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import faust
+import uvloop
 
 from bems_streams.runtime.assignor import ColumnAssignor
-from bems_streams.runtime.failfast import ShutdownWatchdog, die
+from bems_streams.runtime.failfast import ShutdownWatchdog, die, fail_fast
 from bems_streams.runtime.transport import BatchSchema, BatchTransport, NoClearOnResume
 
 logger = logging.getLogger(__name__)
@@ -93,12 +94,30 @@ def batches_of(app: FailFastApp, topics: Sequence[str]) -> Any:
     return app.topic(*topics, schema=schema)
 
 
-def run_app(app: FailFastApp, settings: GroupSettings, on_stopped: Callable[[], None]) -> None:
-    """Run until SIGTERM or SIGINT, finish what is in flight, and end the process."""
-    asyncio.run(_run(app, settings))
-    on_stopped()
-    logging.shutdown()
-    os._exit(0)  # client threads of the broker connection must not hold up the end of an orderly stop
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An application ready to start, and what to do once it has stopped in good order."""
+
+    app: FailFastApp
+    on_stopped: Callable[[], None]
+
+
+def run_app(build: Callable[[], Running], settings: GroupSettings) -> None:
+    """Build within an event loop of its own, run until SIGTERM or SIGINT, finish what is in flight, end the process.
+
+    Errors of `build` are raised; whatever goes wrong later ends the process at once (see failfast.py).
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        running = runner.run(_build(build))
+        with fail_fast("running the worker"):
+            runner.run(_run(running.app, settings))
+            running.on_stopped()
+        logging.shutdown()
+        os._exit(0)  # client threads of the broker connection must not hold up the end of an orderly stop
+
+
+async def _build(build: Callable[[], Running]) -> Running:
+    return build()
 
 
 async def _run(app: FailFastApp, settings: GroupSettings) -> None:
