@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from bems_streams.local.download import KafkaFetchError, Progress
 from bems_streams.local.kafka_broker import Broker, format_storage
 from bems_streams.local.kafka_config import LOOPBACK, BrokerAddress
 from bems_streams.local.kafka_data import EmbeddedKafkaError, broker_folder, open_data_dir, sole_use
-from bems_streams.local.kafka_dist import Distribution, KafkaFetchError, Progress, default_cache_dir, kafka_distribution
+from bems_streams.local.kafka_dist import Distribution, default_cache_dir, kafka_distribution
 from bems_streams.local.ports import free_ports, port_is_free
 from bems_streams.local.processes import ProcessSpawner, stop_all
 
