@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from bems_streams.domain.event import Event
 from bems_streams.domain.journey import Journey
-from bems_streams.domain.state import FACT_NAMES, Facts, InvoiceState, StageRecord, Step
+from bems_streams.domain.state import Facts, InvoiceState, StageRecord, Step
 
 
 def digest_of(event_id: str) -> int:
@@ -24,104 +24,117 @@ def fold(state: InvoiceState, event: Event, accepted_us: int, journey: Journey) 
     """Apply `event`, accepted by the broker at `accepted_us`, to `state` in place.
 
     Returns True when the event was new. A copy of an event that is already in changes nothing, save that the
-    earliest of its acceptance times counts. KeyError when the stage is not part of the journey.
+    earliest of its acceptance times counts. The id alone makes a copy: should two events share an id and differ, the
+    one folded first counts. Within a stage that is the one that stands first in the log, so a replay agrees; that
+    they differ is for the store to notice, which has the content.
+
+    Raises UnknownStageError, before any change, when the journey lacks the event's stage. Raises StageLostError when
+    it lacks one that `state` names; `state` is then unfit for use.
     """
-    stage = journey.by_name[event.stage]
-    digest = digest_of(event.event_id)
-    occurred_us = event.occurred_us
-    place = bisect_left(state.seen, digest)
-    if place < len(state.seen) and state.seen[place] == digest:
-        _earlier_copy(state, stage.code, Step(occurred_us, digest, accepted_us))
+    code = journey.by_name[event.stage].code
+    digest, occurred_us = digest_of(event.event_id), event.occurred_us
+    seen = state.seen
+    place = bisect_left(seen, digest)
+    if place < len(seen) and seen[place] == digest:
+        _earlier_copy(state, code, digest, accepted_us)
         return False
-    state.seen.insert(place, digest)
-    _count(state, stage.code, occurred_us, accepted_us)
-    _move(state, stage.code, Step(occurred_us, digest, accepted_us), journey)
+    seen.insert(place, digest)
+    _count(state, code, occurred_us, accepted_us)
+    _move(state, code, Step(occurred_us, digest, accepted_us), journey.rank)
     values = _values(event)
-    if values:
-        _learn(state, Facts(occurred_us, stage.code, digest, values), journey)
+    if values.count(None) < len(values):
+        _learn(state, Facts(occurred_us, code, digest, values), journey.rank)
     return True
 
 
-def _earlier_copy(state: InvoiceState, code: int, copy: Step) -> None:
+def _earlier_copy(state: InvoiceState, code: int, digest: int, accepted_us: int) -> None:
     record = state.stages.get(code)
-    if record is not None and copy.accepted_us < record.first_accepted_us:
-        record.first_accepted_us = copy.accepted_us
+    if record is not None and accepted_us < record.first_accepted_us:
+        record.first_accepted_us = accepted_us
     for place, step in enumerate(state.stay):
-        if step.digest == copy.digest and copy.accepted_us < step.accepted_us:
-            state.stay[place] = Step(step.occurred_us, step.digest, copy.accepted_us)
+        if step.digest == digest and accepted_us < step.accepted_us:
+            state.stay[place] = Step(step.occurred_us, digest, accepted_us)
 
 
 def _count(state: InvoiceState, code: int, occurred_us: int, accepted_us: int) -> None:
     record = state.stages.get(code)
     if record is None:
         state.stages[code] = StageRecord(1, occurred_us, occurred_us, accepted_us)
-        if len(state.stages) > 1:
-            state.stages = dict(sorted(state.stages.items()))
+        state.stages = dict(sorted(state.stages.items()))
         return
     record.events += 1
-    record.first_occurred_us = min(record.first_occurred_us, occurred_us)
-    record.last_occurred_us = max(record.last_occurred_us, occurred_us)
+    if occurred_us > record.last_occurred_us:
+        record.last_occurred_us = occurred_us
+    elif occurred_us < record.first_occurred_us:
+        record.first_occurred_us = occurred_us
     record.first_accepted_us = min(record.first_accepted_us, accepted_us)
 
 
-def _move(state: InvoiceState, code: int, step: Step, journey: Journey) -> None:
+def _move(state: InvoiceState, code: int, step: Step, rank: Mapping[int, int]) -> None:
     """Keep `stage`, `stay` and `before` what they would be had all events come in business order.
 
     Business order is (occurred_us, stage rank, digest). Events before `before` can never matter again: `before` is an
     event of another stage, events are never taken back, so no later stay reaches across it.
     """
-    rank = journey.rank
-    if not state.stay:
+    stay = state.stay
+    if not stay:
         state.stage, state.stay = code, [step]
         return
-    newest = state.stay[-1]
-    if code == state.stage:
-        before = state.before
-        if not before[1] or _key(step, code, rank) > (before[0], rank[before[1]], before[2]):
-            state.stay.insert(bisect_left(state.stay, step), step)
-        return
-    key = _key(step, code, rank)
-    if key > _key(newest, state.stage, rank):
+    key, newest = (step.occurred_us, rank[code], step.digest), stay[-1]
+    if code != state.stage and key > (newest.occurred_us, rank[state.stage], newest.digest):
         state.before = (newest.occurred_us, state.stage, newest.digest)
         state.stage, state.stay = code, [step]
         return
-    before = state.before
-    if not before[1] or key > (before[0], rank[before[1]], before[2]):
+    before_us, before_code, before_digest = state.before
+    if before_code and key < (before_us, rank[before_code], before_digest):
+        return
+    if code == state.stage:
+        stay.insert(bisect_left(stay, step), step)
+    else:
         state.before = (step.occurred_us, code, step.digest)
-        state.stay = [kept for kept in state.stay if _key(kept, state.stage, rank) > key]
+        here = rank[state.stage]
+        state.stay = [kept for kept in stay if (kept.occurred_us, here, kept.digest) > key]
 
 
-def _key(step: Step, code: int, rank: Mapping[int, int]) -> tuple[int, int, int]:
-    return (step.occurred_us, rank[code], step.digest)
+def _values(event: Event) -> list[str | None]:
+    """By place in FACT_NAMES."""
+    return [
+        event.payee_code,
+        event.legal_entity_id,
+        _text(event.invoice_date),
+        _text(event.invoice_due_date),
+        _text(event.invoice_amount),
+        event.currency,
+        _text(event.matched_amount),
+        _text(event.authorized_amount),
+        _text(event.ppv),
+        _text(event.pqv),
+    ]
 
 
-def _values(event: Event) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for name in FACT_NAMES:
-        value = getattr(event, name)
+def _text(value: Decimal | date | None) -> str | None:
+    """Exact: an Amount in plain digits, a date as ISO 8601."""
+    return None if value is None else str(value)
+
+
+def _learn(state: InvoiceState, new: Facts, rank: Mapping[int, int]) -> None:
+    """Newest value per field wins; facts that lost all their values go."""
+    key = (new.occurred_us, rank[new.stage], new.digest)
+    newer: list[Facts] = []
+    older: list[Facts] = []
+    for facts in state.facts:
+        if (facts.occurred_us, rank[facts.stage], facts.digest) > key:
+            newer.append(facts)
+            _yield_to(facts.values, new.values)
+        else:
+            older.append(facts)
+    for facts in older:
+        _yield_to(new.values, facts.values)
+    state.facts = [facts for facts in (*newer, new, *older) if facts.values.count(None) < len(facts.values)]
+
+
+def _yield_to(newer: list[str | None], older: list[str | None]) -> None:
+    """Drop from `older` what `newer` says."""
+    for place, value in enumerate(newer):
         if value is not None:
-            values[name] = _text(value)
-    return values
-
-
-def _text(value: str | Decimal | date) -> str:
-    """Exact text: decimals without exponent, dates as ISO 8601."""
-    if isinstance(value, str):
-        return value
-    return format(value, "f") if isinstance(value, Decimal) else value.isoformat()
-
-
-def _learn(state: InvoiceState, new: Facts, journey: Journey) -> None:
-    """Newest value per field wins; a group of facts that lost all its fields goes."""
-    rank = journey.rank
-    kept = sorted(
-        [*state.facts, new], key=lambda facts: (facts.occurred_us, rank[facts.stage], facts.digest), reverse=True
-    )
-    known: set[str] = set()
-    result: list[Facts] = []
-    for facts in kept:
-        values = {name: value for name, value in facts.values.items() if name not in known}
-        if values:
-            known.update(values)
-            result.append(Facts(facts.occurred_us, facts.stage, facts.digest, values))
-    state.facts = result
+            older[place] = None

@@ -4,7 +4,10 @@ Not here: HTTP (gateway) or dead letters (flows), which only carry these values.
 """
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+MAX_REASON_CHARS: Final = 2_000
+"""A record full of nonsense has thousands of problems; naming all in a header would make its dead letter too large."""
 
 
 class RejectionCode(StrEnum):
@@ -33,5 +36,8 @@ class Rejected(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """All problems on one line, for headers and logs."""
-        return "; ".join(f"{p.path}: {p.message}" if p.path else p.message for p in self.problems)
+        """The problems on one line, for headers and logs: cut at MAX_REASON_CHARS, which says how many there are."""
+        line = "; ".join(f"{p.path}: {p.message}" if p.path else p.message for p in self.problems)
+        if len(line) <= MAX_REASON_CHARS:
+            return line
+        return f"{len(self.problems)} problems: {line[:MAX_REASON_CHARS]}…"

@@ -11,6 +11,7 @@ import msgspec
 
 from bems_streams.domain.journey import Journey, Stage
 
+# The order is part of the stored format: append only, together with a migration (codec.py).
 FACT_NAMES: Final = (
     "payee_code",
     "legal_entity_id",
@@ -51,16 +52,21 @@ class Step(msgspec.Struct, array_like=True, order=True, frozen=True, gc=False):
 
 
 class Facts(msgspec.Struct, array_like=True, gc=False):
-    """Field values that came with one event and that no later event (in business order) has replaced."""
+    """Field values that came with one event and that no later event (in business order) has replaced.
+
+    `values` go by place in FACT_NAMES; None where the event says nothing or a later one said it anew.
+    """
 
     occurred_us: int
     stage: int
     digest: int
-    values: dict[str, str]
+    values: list[str | None]
 
 
 class InvoiceState(msgspec.Struct, array_like=True):
     """All that is known of one invoice.
+
+    Reading anything but `events` and `fact` needs at least one event.
 
     seen       sorted 64-bit digests of event ids, kept for the life of the invoice
     stages     by stage code
@@ -85,7 +91,7 @@ class InvoiceState(msgspec.Struct, array_like=True):
     @property
     def entered_us(self) -> int:
         """When the current stay began, by arrival time: the earliest acceptance among its events."""
-        return min(step.accepted_us for step in self.stay)
+        return min([step.accepted_us for step in self.stay])
 
     @property
     def last_occurred_us(self) -> int:
@@ -94,10 +100,19 @@ class InvoiceState(msgspec.Struct, array_like=True):
 
     def fact(self, name: str) -> str | None:
         """The newest value of a field of FACT_NAMES, as text."""
-        return next((facts.values[name] for facts in self.facts if name in facts.values), None)
+        return self.known().get(name)
+
+    def known(self) -> dict[str, str]:
+        """The newest value of every field of FACT_NAMES that any event gave, as text."""
+        return {
+            name: value
+            for facts in self.facts
+            for name, value in zip(FACT_NAMES, facts.values, strict=True)
+            if value is not None
+        }
 
     def current_stage(self, journey: Journey) -> Stage:
-        """The stage the invoice is in. KeyError when the catalogue lost a stage that state still names."""
+        """The stage the invoice is in. StageLostError when the catalogue lost it."""
         return journey.by_code[self.stage]
 
     def status(self, journey: Journey) -> InvoiceStatus:

@@ -13,7 +13,7 @@ import msgspec
 from bems_streams.domain.codec import TrackedInvoice
 from bems_streams.domain.event import instant
 from bems_streams.domain.journey import Journey
-from bems_streams.domain.state import InvoiceState, InvoiceStatus, StageRecord
+from bems_streams.domain.state import InvoiceStatus, StageRecord
 
 
 class StageDocument(msgspec.Struct, frozen=True, gc=False):
@@ -122,7 +122,7 @@ def status_document(
         events=state.events,
         skipped_stages=state.skipped(journey),
         stages={journey.by_code[code].name: _stage(record) for code, record in state.stages.items()},
-        **_known(state),
+        **state.known(),
         cell=cell,
         region=region,
     )
@@ -182,24 +182,17 @@ def _stage(record: StageRecord) -> StageDocument:
     )
 
 
-def _known(state: InvoiceState) -> dict[str, str]:
-    known: dict[str, str] = {}
-    for facts in reversed(state.facts):
-        known.update(facts.values)
-    return known
-
-
 def _common(invoice_id: str, tracked: TrackedInvoice, raised_us: int, cell: str, region: str) -> dict[str, Any]:
-    state = tracked.state
+    known = tracked.state.known()
     return {
         "invoice_id": invoice_id,
         "deadline": instant(tracked.alerted_deadline_us),
         "stage_entered_at": instant(tracked.alerted_entered_us),
         "raised_at": instant(raised_us),
-        "invoice_amount": state.fact("invoice_amount"),
-        "currency": state.fact("currency"),
-        "payee_code": state.fact("payee_code"),
-        "legal_entity_id": state.fact("legal_entity_id"),
+        "invoice_amount": known.get("invoice_amount"),
+        "currency": known.get("currency"),
+        "payee_code": known.get("payee_code"),
+        "legal_entity_id": known.get("legal_entity_id"),
         "cell": cell,
         "region": region,
     }

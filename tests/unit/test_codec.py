@@ -26,7 +26,10 @@ states = st.builds(
     stage=codes,
     stay=st.lists(st.builds(Step, moments_us, digests, moments_us), max_size=5),
     before=st.tuples(moments_us, codes, digests),
-    facts=st.lists(st.builds(Facts, moments_us, codes, digests, st.dictionaries(st.text(), st.text())), max_size=3),
+    facts=st.lists(
+        st.builds(Facts, moments_us, codes, digests, st.lists(st.none() | st.text(), min_size=10, max_size=10)),
+        max_size=3,
+    ),
 )
 tracked_invoices = st.builds(TrackedInvoice, st.integers(0, 2**40), moments_us, codes, moments_us, moments_us, states)
 
