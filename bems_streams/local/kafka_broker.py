@@ -110,7 +110,7 @@ def format_storage(kafka: Distribution, cluster_id: str, folders: Sequence[Broke
 
 
 def _format_one(kafka: Distribution, cluster_id: str, folder: BrokerFolder) -> None:
-    tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", str(folder.properties)]
+    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", str(folder.properties)]
     command = [str(kafka.java), *JVM_OPTIONS, "-cp", kafka.classpath, *tool]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_SECONDS, check=False)
