@@ -52,6 +52,7 @@ class _ByCode(dict[int, _Value]):
 class Journey:
     """Stages in business order; the last one closes the invoice.
 
+    Names are unique, codes too, and positive: stored state uses 0 for "none".
     `by_name` raises UnknownStageError, `by_code` and `rank` (place in the journey, by code) raise StageLostError.
     """
 
@@ -61,6 +62,8 @@ class Journey:
     rank: Mapping[int, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        codes, names = {stage.code for stage in self.stages}, {stage.name for stage in self.stages}
+        assert len(codes) == len(names) == len(self.stages) > 0 < min(codes), "the catalogue checks names and codes"
         object.__setattr__(self, "by_name", _ByName({stage.name: stage for stage in self.stages}))
         object.__setattr__(self, "by_code", _ByCode({stage.code: stage for stage in self.stages}))
         object.__setattr__(self, "rank", _ByCode({stage.code: place for place, stage in enumerate(self.stages)}))
