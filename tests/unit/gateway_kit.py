@@ -158,6 +158,18 @@ def encoded(value: object) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
+def is_problem(reply: Reply, status: int, kind: str) -> bool:
+    """An RFC 9457 document whose parts agree with the answer that carries it."""
+    document = reply.json
+    return (
+        (reply.status, document["status"], document["type"]) == (status, status, f"/docs#{kind}")
+        and reply.headers["content-type"] == "application/problem+json"
+        and document["correlation_id"] == reply.headers["x-correlation-id"]
+        and bool(document["title"])
+        and bool(document["detail"])
+    )
+
+
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     """Let others run until the condition holds; TimeoutError when it does not in time."""
     async with asyncio.timeout(seconds):
