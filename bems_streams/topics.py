@@ -156,7 +156,7 @@ class Catalogue(Entry):
         """Where `agent` keeps its state. LookupError when it has none."""
         if not self._agent(agent).state:
             raise LookupError(f"agent {agent!r} keeps no state: write `state: true` for it in {FILE_NAME}")
-        return names.changelog_topic(agent)
+        return names.changelog_topic(self._carrier("event"), agent)
 
     def _agent(self, agent: str) -> AgentEntry:
         if agent not in self.agents:
@@ -181,7 +181,7 @@ class Catalogue(Entry):
             *(self._declared_spec(name, entry) for name, entry in self._declared.items()),
             *self._lanes(),
             *(
-                self._spec(names.changelog_topic(name), TopicKind.CHANGELOG, self._compacted())
+                self._spec(self.changelog_topic(name), TopicKind.CHANGELOG, self._compacted())
                 for name, agent in self.agents.items()
                 if agent.state
             ),

@@ -68,11 +68,18 @@ def compare(
 
 def check_cluster(catalogue: Catalogue, admin: TopicAdmin, may_drop: Collection[str] = ()) -> list[Difference]:
     """Every difference between catalogue and cluster, topics that the catalogue no longer has last."""
+    return [*_compare_now(catalogue, admin, may_drop), *_left_over(catalogue, admin)]
+
+
+def _compare_now(catalogue: Catalogue, admin: TopicAdmin, may_drop: Collection[str]) -> list[Difference]:
     specs = catalogue.topics()
-    wanted = {spec.name for spec in specs}
-    left_over = sorted(name for name in admin.names() if name not in wanted and catalogue.could_have_made(name))
-    found = admin.describe(wanted)
-    return [*compare(specs, found, may_drop), *(policy.left_over(name) for name in left_over)]
+    return compare(specs, admin.describe({spec.name for spec in specs}), may_drop)
+
+
+def _left_over(catalogue: Catalogue, admin: TopicAdmin) -> list[Difference]:
+    wanted = {spec.name for spec in catalogue.topics()}
+    there = sorted(name for name in admin.names() if name not in wanted and catalogue.could_have_made(name))
+    return [policy.left_over(name) for name in there]
 
 
 def refuse_unsafe(differences: Sequence[Difference]) -> None:
@@ -101,7 +108,7 @@ class Patience:
 
 def apply_plan(catalogue: Catalogue, admin: TopicAdmin, patience: Patience, may_drop: Collection[str] = ()) -> Applied:
     """Create and alter what may be, then read it back until it shows. Doing it again changes nothing."""
-    planned = check_cluster(catalogue, admin, may_drop)
+    planned = _compare_now(catalogue, admin, may_drop)
     create = {difference.topic for difference in planned if difference.remedy is Remedy.CREATE}
     alter: dict[str, dict[str, str]] = {}
     for difference in planned:
@@ -111,25 +118,37 @@ def apply_plan(catalogue: Catalogue, admin: TopicAdmin, patience: Patience, may_
         admin.create([spec for spec in catalogue.topics() if spec.name in create])
     if alter:
         admin.alter(alter)
-    unsettled = _read_back(catalogue, admin, patience, may_drop) if create or alter else ()
-    open_ends = {(difference.topic, difference.setting) for difference in unsettled}
+    remaining = _read_back(catalogue, admin, patience, may_drop) if create or alter else planned
     return Applied(
-        done=[d for d in planned if d.remedy is not Remedy.REFUSE and (d.topic, d.setting) not in open_ends],
-        refused=[d for d in planned if d.remedy is Remedy.REFUSE],
-        unsettled=unsettled,
+        done=[
+            d for d in planned if d.remedy is not Remedy.REFUSE and not any(_undoes(other, d) for other in remaining)
+        ],
+        refused=[*(d for d in remaining if d.remedy is Remedy.REFUSE), *_left_over(catalogue, admin)],
+        unsettled=[d for d in remaining if d.remedy is not Remedy.REFUSE],
+    )
+
+
+def _undoes(remaining: Difference, change: Difference) -> bool:
+    """Whether a difference that remains means that a change did not take: any, for a topic that was to be created."""
+    return remaining.topic == change.topic and (
+        change.remedy is Remedy.CREATE or remaining.setting in (change.setting, policy.WHOLE_TOPIC)
     )
 
 
 def _read_back(
     catalogue: Catalogue, admin: TopicAdmin, patience: Patience, may_drop: Collection[str]
-) -> Sequence[Difference]:
-    """What still differs once nothing does or patience ends. A topic without leaders cannot be used: not there yet."""
+) -> list[Difference]:
+    """What still differs once only refused differences are left, or patience ends.
+
+    A topic without leaders cannot be used: it is not there yet. One that somebody else made meanwhile, in another
+    shape, shows here too.
+    """
     end = patience.now() + patience.seconds
     specs = catalogue.topics()
     while True:
         found = admin.describe({spec.name for spec in specs})
         usable = {name: topic for name, topic in found.items() if not topic.leaderless}
-        unsettled = [d for d in compare(specs, usable, may_drop) if d.remedy is not Remedy.REFUSE]
-        if not unsettled or patience.now() >= end:
-            return unsettled
+        remaining = compare(specs, usable, may_drop)
+        if patience.now() >= end or all(difference.remedy is Remedy.REFUSE for difference in remaining):
+            return remaining
         patience.pause(SETTLE_PAUSE_SECONDS)

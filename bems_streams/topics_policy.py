@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from bems_streams.topics import TopicSpec
 
+WHOLE_TOPIC: Final = "topic"  # the "setting" of a difference about a topic as such
 _INFINITE: Final = -1
 _UNKNOWN: Final = "unknown"  # a setting that the cluster did not tell
 
@@ -41,7 +42,7 @@ class Difference:
     """
 
     topic: str
-    setting: str  # a Kafka setting, or: topic, partitions, replication
+    setting: str  # a Kafka setting, or: partitions, replication, WHOLE_TOPIC
     wanted: str
     found: str
     remedy: Remedy
@@ -72,7 +73,7 @@ def missing(spec: TopicSpec) -> Difference:
     """A topic that the cluster lacks."""
     shape = f"{spec.partitions} partitions, replication {spec.replication}"
     return Difference(
-        spec.name, "topic", shape, "missing", Remedy.CREATE, danger="records for it would have nowhere to go"
+        spec.name, WHOLE_TOPIC, shape, "missing", Remedy.CREATE, danger="records for it would have nowhere to go"
     )
 
 
@@ -80,7 +81,7 @@ def left_over(name: str) -> Difference:
     """A topic that only an earlier catalogue can have made."""
     return Difference(
         name,
-        "topic",
+        WHOLE_TOPIC,
         "absent",
         "present",
         Remedy.REFUSE,

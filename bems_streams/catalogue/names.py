@@ -29,14 +29,15 @@ def dead_letter_topic(topic: str, agent: str) -> str:
     return f"{topic}.{agent}.dlq"
 
 
-def changelog_topic(agent: str) -> str:
-    """Where `agent` keeps its state."""
-    return f"bems.{agent}.changelog"
+def changelog_topic(template: str, agent: str) -> str:
+    """Where `agent` keeps its state: beside the stage topics, so that cells on one cluster never share it."""
+    return f"{stage_topic(template, agent)}.changelog"
 
 
 def could_have_made(name: str, declared: Iterable[str]) -> bool:
     """Whether a topic's name has the form of one that a catalogue with these entries leads to."""
-    part = r"[a-z][a-z0-9-]*"
-    topics = "|".join(re.escape(entry).replace(re.escape(STAGE_PLACE), part) for entry in declared)
-    lane = re.compile(rf"(?:{topics})(?:\.{part}\.(?:retry|dlq))?|bems\.{part}\.changelog")
-    return lane.fullmatch(name) is not None
+    part = "[a-z][a-z0-9-]*"
+    forms = {entry: re.escape(entry).replace(re.escape(STAGE_PLACE), part) for entry in declared}
+    lane = rf"(?:{'|'.join(forms.values())})(?:\.{part}\.(?:retry|dlq))?"
+    changelogs = [rf"{form}\.changelog" for entry, form in forms.items() if STAGE_PLACE in entry]
+    return re.fullmatch("|".join([lane, *changelogs]), name) is not None

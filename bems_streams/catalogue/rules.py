@@ -165,9 +165,10 @@ def _concrete(parts: Parts) -> Iterator[tuple[str, Location]]:
                 if agent in parts.agents:
                     yield names.retry_topic(name, agent), ("topics", template)
                     yield names.dead_letter_topic(name, agent), ("topics", template)
-    for agent, fields in parts.agents.items():
-        if fields.get("state"):
-            yield names.changelog_topic(agent), ("agents", agent)
+        if names.STAGE_PLACE in template:
+            for agent, fields in parts.agents.items():
+                if fields.get("state"):
+                    yield names.changelog_topic(template, agent), ("agents", agent)
 
 
 def _names(parts: Parts) -> Iterator[SourceProblem]:

@@ -5,7 +5,7 @@ Not here: what commands do. Each lives in the file named in COMMANDS, or behind 
 
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -43,6 +43,18 @@ class LazyGroup(click.Group):
             assert isinstance(loaded, click.Command)
             return loaded
         return None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a setting that cannot be read is the user's to correct, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except ValueError as error:
+            from pydantic import ValidationError
+
+            if not isinstance(error, ValidationError) or not error.title.endswith("Settings"):
+                raise
+            slips = "\n".join(f"  BEMS_{slip['loc'][0]!s}".upper() + f": {slip['msg']}" for slip in error.errors())
+            raise click.ClickException(f"correct these environment variables:\n{slips}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List names with their help, without importing any of them."""

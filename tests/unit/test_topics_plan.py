@@ -20,7 +20,7 @@ SHIPPED = Path(__file__).parents[2] / "topics.yaml"
 RAW = "invoices.ingestion"
 STATUS = "invoices.status"
 ALERTS = "invoices.alerts"
-CHANGELOG = "bems.tracker.changelog"
+CHANGELOG = "invoices.tracker.changelog"
 
 
 def found_as(spec: TopicSpec) -> FoundTopic:
@@ -150,6 +150,7 @@ def test_topics_of_a_removed_stage_are_shown_and_kept(catalogue: Catalogue, clus
     assert [difference.topic for difference in differences] == ["invoices.approval", "invoices.approval.sink.dlq"]
     assert all(difference.remedy is Remedy.REFUSE and not difference.unsafe for difference in differences)
     assert "delete it yourself" in differences[0].advice
+    assert apply_plan(catalogue, cluster, Time().patience(10)).refused == differences
 
 
 # ------------------------------------------------------------------------------------------- what it means
@@ -280,6 +281,24 @@ def test_apply_says_what_did_not_show_in_time(catalogue: Catalogue, cluster: Clu
     assert [difference.topic for difference in applied.unsettled] == [STATUS]
     assert applied.done == []
     assert 5 <= time.seconds < 6
+
+
+def test_a_topic_that_somebody_else_made_meanwhile_is_looked_at(catalogue: Catalogue, cluster: Cluster) -> None:
+    """In another shape, it is not reported as created."""
+    # given a cluster where a client of another team makes the topic, with one partition, just before we do
+    other = cluster.topics.pop(RAW)._replace(partitions=1)
+
+    class Racing(Cluster):
+        def create(self, specs: Sequence[TopicSpec]) -> None:
+            self.topics[RAW] = other
+            super().create(specs)
+
+    racing = Racing(cluster.topics)
+    # when
+    applied = apply_plan(catalogue, racing, Time().patience(10))
+    # then
+    assert (applied.done, applied.unsettled) == ([], [])
+    assert [(d.topic, d.setting) for d in applied.refused] == [(RAW, "partitions")]
 
 
 def test_apply_does_what_it_may_beside_what_it_refuses(catalogue: Catalogue, cluster: Cluster) -> None:
