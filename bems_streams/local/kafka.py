@@ -20,7 +20,7 @@ from bems_streams.local.processes import ProcessSpawner, stop_all
 
 __all__ = ["EmbeddedKafka", "EmbeddedKafkaError"]
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 120.0  # a busy machine; a broker that ends is noticed at once
 STOP_SECONDS: Final = 20.0
 
 
