@@ -29,7 +29,6 @@ from bems_streams.health import Health
 from bems_streams.ports import Clock
 
 STATIC: Final = Path(__file__).parent / "static"
-LOOKUP_TIMEOUT_SECONDS: Final = 5.0
 UNKNOWN: Final = (
     "Nothing about invoice {} is stored. Check the spelling (ids are case-sensitive); "
     "an event that was accepted just now appears within seconds."
@@ -47,6 +46,7 @@ class Console:
     clock: Clock
     gateway_url: str
     hosts: frozenset[str] = frozenset()
+    lookup_timeout_seconds: float = 5.0
 
 
 def build_app(console: Console) -> Starlette:
@@ -126,7 +126,9 @@ class _Api:
         """The timeline of one invoice, asked at once."""
         invoice_id: str = request.path_params["invoice_id"]
         try:
-            found = await self._console.lookups.ask(lambda reader: reader.timeline(invoice_id), LOOKUP_TIMEOUT_SECONDS)
+            found = await self._console.lookups.ask(
+                lambda reader: reader.timeline(invoice_id), self._console.lookup_timeout_seconds
+            )
         except StoreAwayError as error:
             return _json({"error": str(error)}, status=503)
         shape = views.timeline(found)

@@ -11,7 +11,7 @@ export class DeadTable {
   constructor(open) {
     const text = (of) => ({ compare: by(of), cell: () => h("span"), update: (node, row) => setText(node, of(row) ?? "–") });
     this.table = new Table("dead", [
-      { name: "time", label: "Accepted", numeric: true, compare: by((row) => row.accepted_us), cell: () => time(), update: (node, row) => setTime(node, row.accepted_us) },
+      { name: "time", label: "Accepted", compare: by((row) => row.accepted_us), cell: () => time(), update: (node, row) => setTime(node, row.accepted_us) },
       { name: "at", label: "Topic / partition / offset", ...text((row) => place(row.at)) },
       { name: "agent", label: "Agent", ...text((row) => row.agent) },
       { name: "code", label: "Code", ...text((row) => row.code) },

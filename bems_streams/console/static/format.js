@@ -4,48 +4,29 @@ const group = (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ",");
 
 export const count = (n) => (n < 0 ? "−" : "") + group(String(Math.abs(n)));
 
-/** "1234.5" becomes "1,234.50": grouped, at least two decimals where there are any, none lost. */
-export function amount(text) {
+/** "1234.5" becomes "1,234.50": grouped, at least `places` decimals, none lost but trailing zeros. */
+export function amount(text, places = 0) {
   const match = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text);
   if (!match) return text;
   const [, sign, whole, decimals = ""] = match;
-  const kept = decimals.replace(/0+$/, "");
-  const shown = decimals ? `.${kept.padEnd(2, "0")}` : "";
-  return `${sign ? "−" : ""}${group(whole)}${shown}`;
+  const kept = decimals.replace(/0+$/, "").padEnd(places, "0");
+  return `${sign ? "−" : ""}${group(whole)}${kept ? `.${kept}` : ""}`;
 }
 
-export const money = (text, currency) => (text === null ? "" : `${currency ?? ""} ${amount(text)}`.trim());
+const minorPlaces = new Map();
 
-export const values = (byCurrency) => Object.entries(byCurrency).map(([currency, text]) => money(text, currency));
-
-/** Exact order of two decimal texts. */
-export function compareAmounts(a, b) {
-  const scaled = (text) => {
-    const [whole, decimals = ""] = text.split(".");
-    return BigInt(whole + decimals.padEnd(12, "0").slice(0, 12));
-  };
-  const [x, y] = [scaled(a), scaled(b)];
-  return x < y ? -1 : Number(x > y);
-}
-
-/** Exact sum of amounts per currency, in order of currency. */
-export function sums(rows) {
-  const totals = new Map();
-  for (const { invoice_amount: text, currency } of rows) {
-    if (text === null || currency === null) continue;
-    const [whole, decimals = ""] = text.split(".");
-    const known = totals.get(currency) ?? { units: 0n, places: 0 };
-    known.units += BigInt(whole + decimals.padEnd(12, "0"));
-    known.places = Math.max(known.places, decimals.length);
-    totals.set(currency, known);
+/** Decimals that a currency is written with: 2 for EUR, 0 for JPY. */
+function placesOf(currency) {
+  if (!minorPlaces.has(currency)) {
+    const format = new Intl.NumberFormat("en", { style: "currency", currency });
+    minorPlaces.set(currency, format.resolvedOptions().maximumFractionDigits);
   }
-  return [...totals].sort().map(([currency, { units, places }]) => {
-    const digits = String(units < 0n ? -units : units).padStart(13, "0");
-    const decimals = digits.slice(-12).slice(0, places);
-    const text = `${units < 0n ? "-" : ""}${digits.slice(0, -12)}${decimals ? `.${decimals}` : ""}`;
-    return money(text, currency);
-  });
+  return minorPlaces.get(currency);
 }
+
+export const figures = (text, currency) => amount(text, /^[A-Z]{3}$/.test(currency ?? "") ? placesOf(currency) : 2);
+
+export const money = (text, currency) => (text === null ? "" : `${currency ?? ""}\u00a0${figures(text, currency)}`.trim());
 
 export const rate = (perSecond) =>
   perSecond >= 100 ? count(Math.round(perSecond)) : perSecond.toFixed(1);
@@ -74,11 +55,13 @@ export function latency(ms) {
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const day = new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", year: "numeric" });
+const day = new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short" });
+const dayAndYear = new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", year: "numeric" });
 
 export const date = (us) => new Date(us / 1000);
 export const clockTime = (us) => clock.format(date(us));
-export const dayOf = (us) => day.format(date(us));
+/** Without the year when it is the present one. */
+export const dayOf = (us) => (date(us).getFullYear() === new Date().getFullYear() ? day : dayAndYear).format(date(us));
 export const fullTime = (us) => `${dayOf(us)}, ${clockTime(us)}`;
 export const utc = (us) => `${date(us).toISOString().replace("T", " ").replace("Z", "")} UTC`;
 export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;

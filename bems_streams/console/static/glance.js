@@ -1,7 +1,8 @@
 // The first row: ledger, pace, visibility, stuck. And the empty state and the strip of processes.
 
 import { byId, h, keyed, setText } from "./dom.js";
-import { count, duration, latency, rate, sums } from "./format.js";
+import { count, duration, latency, rate } from "./format.js";
+import { addUp, sumList } from "./sums.js";
 
 const TARGET_MS = 2000;
 const PROMISE_MS = 120000;
@@ -46,17 +47,8 @@ function showVisibility({ visibility, visibility_window_seconds: seconds }) {
 function showStuck({ stuck, stages }) {
   setText(byId("stuck-count"), count(stuck));
   byId("stuck-panel").classList.toggle("warn-panel", stuck > 0);
-  const currencies = new Set(stages.flatMap((stage) => Object.keys(stage.stuck_value)));
-  const text = stuck ? `${currencies.size ? "" : "no amount known"}` : "every open invoice is on time";
-  const value = byId("stuck-value");
-  if (!currencies.size || !stuck) setText(value, text);
-  else setText(value, stuckValue(stages, [...currencies].sort()).join(" · "));
-}
-
-function stuckValue(stages, currencies) {
-  const rows = (currency) => stages.filter((stage) => currency in stage.stuck_value)
-    .map((stage) => ({ invoice_amount: stage.stuck_value[currency], currency }));
-  return currencies.flatMap((currency) => sums(rows(currency)));
+  const values = addUp(stages.flatMap((stage) => Object.entries(stage.stuck_value)));
+  sumList(byId("stuck-value"), values.length ? values : [["", stuck ? "no amount known" : "every open invoice is on time"]]);
 }
 
 export function showRoles(roles) {

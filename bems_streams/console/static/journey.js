@@ -1,9 +1,10 @@
 // The picture of the journey: one card per stage, left to right, with its pace, its invoices and their value.
 
 import { byId, h, keyed, setAttribute, setText, svg } from "./dom.js";
-import { count, duration, money, rate } from "./format.js";
+import { count, duration, rate } from "./format.js";
+import { sumList } from "./sums.js";
 
-const SHOWN_CURRENCIES = 3;
+const SHOWN_CURRENCIES = 5;
 const WIDTH = 240;
 const HEIGHT = 44;
 
@@ -16,7 +17,7 @@ export function showJourney(overview, onStuckOf) {
 }
 
 function card(stage, onStuckOf) {
-  const stuck = h("button", { class: "stuck-badge", type: "button" });
+  const stuck = h("button", { class: "stuck-badge", type: "button" }, h("strong"), h("span", { class: "value" }));
   stuck.addEventListener("click", () => onStuckOf(stage.name));
   return h("li", { class: "stage" },
     h("div", { class: "stage-head" }, h("h3", {}, stage.name), h("span", { class: "limit muted" })),
@@ -39,10 +40,10 @@ function update(node, stage, top, bucketSeconds) {
   setText(invoices.children[1], ` ${stage.invoices === 1 ? "invoice" : "invoices"} ${stage.final ? "closed" : "here now"}`);
   const rows = Object.entries(stage.value);
   if (stage.unvalued) rows.push(["", `${count(stage.unvalued)} without an amount`]);
-  list(value, rows.slice(0, SHOWN_CURRENCIES));
+  sumList(value, rows.slice(0, SHOWN_CURRENCIES));
   more.hidden = rows.length <= SHOWN_CURRENCIES;
   setText(more.firstChild, `${rows.length - SHOWN_CURRENCIES} more`);
-  list(more.lastChild, rows.slice(SHOWN_CURRENCIES));
+  sumList(more.lastChild, rows.slice(SHOWN_CURRENCIES));
   badge(stuck, stage);
 }
 
@@ -52,16 +53,11 @@ function limit(stage) {
   return stage.stuck_after_us === null ? "no time limit" : `limit ${duration(stage.stuck_after_us)}`;
 }
 
-function list(parent, rows) {
-  keyed(parent, rows, ([currency]) => currency,
-    ([currency]) => h("li", {}, h("span", { class: "currency" }, currency), h("span")),
-    (node, [currency, text]) => setText(node.lastChild, currency ? money(text, "") : text));
-}
-
 function badge(node, stage) {
   node.disabled = stage.stuck === 0;
-  const values = Object.entries(stage.stuck_value).map(([currency, text]) => money(text, currency));
-  setText(node, stage.stuck ? `${count(stage.stuck)} stuck${values.length ? ` · ${values.join(" · ")}` : ""}` : stage.final ? "done" : "none stuck");
+  node.hidden = stage.final && stage.stuck === 0;
+  setText(node.firstChild, stage.stuck ? `${count(stage.stuck)} stuck` : "none stuck");
+  sumList(node.lastChild, Object.entries(stage.stuck_value));
 }
 
 function draw(spark, stage, top, bucketSeconds) {

@@ -1,7 +1,8 @@
 // The table of stuck invoices: who is stuck where, for how long, with how much money.
 
 import { byId, h, keyed, setAttribute, setText } from "./dom.js";
-import { compareAmounts, count, duration, money, sums } from "./format.js";
+import { count, duration, money } from "./format.js";
+import { addUp, compareAmounts } from "./sums.js";
 import { by, Table } from "./table.js";
 import { setTime, time } from "./time.js";
 
@@ -63,7 +64,7 @@ export class StuckTable {
     this.table.show(rows);
     this.drawChips();
     const listed = this.list.total > this.list.invoices.length ? `the ${count(this.list.invoices.length)} longest of ${count(this.list.total)} · ` : "";
-    setText(byId("stuck-note"), rows.length ? `${listed}${this.stage ?? "all stages"}: ${[count(rows.length), ...sums(rows)].join(" · ")}` : "");
+    setText(byId("stuck-note"), rows.length ? `${listed}${this.stage ?? "all stages"}: ${[count(rows.length), ...totals(rows)].join(" · ")}` : "");
   }
 
   drawChips() {
@@ -83,3 +84,7 @@ function link(row, open) {
   button.addEventListener("click", () => open(row.invoice_id));
   return button;
 }
+
+const totals = (rows) =>
+  addUp(rows.filter((row) => row.invoice_amount !== null && row.currency !== null).map((row) => [row.currency, row.invoice_amount]))
+    .map(([currency, text]) => money(text, currency));

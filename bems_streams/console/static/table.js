@@ -3,7 +3,7 @@
 import { byId, h, keyed, setText } from "./dom.js";
 import { count } from "./format.js";
 
-const FIRST_ROWS = 20;
+const FIRST_ROWS = matchMedia("(max-width: 760px)").matches ? 6 : 20;
 
 /** `columns`: {name, label, compare(a, b), cell(row) -> Node, update(cell, row), numeric}. */
 export class Table {
