@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked
+from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked, encode_tracked
 from bems_streams.domain.event import Event
 from bems_streams.domain.fold import fold
 from bems_streams.domain.journey import StageLostError
@@ -33,6 +33,10 @@ MAX_STATE_BYTES = 900_000
 """What still fits into a changelog record together with its headers."""
 
 Arrivals = list[tuple[RawRecord, Event]]
+
+
+class OversizeStateError(Exception):
+    """One invoice has more events than its changelog record can hold."""
 
 
 @dataclass(slots=True)
@@ -76,28 +80,32 @@ class Track:
         try:
             invoice = TrackedInvoice.new() if stored is None else decode_tracked(stored)
             new = [fold(invoice.state, event, record.accepted_us, self._parts.journey) for record, event in arrivals]
+            changed = any(new) or encode_tracked(invoice) != stored  # a copy can count too, if it was accepted earlier
+            staged = self._stage(number, key, invoice, now_us) if changed else Changes()
         except StageLostError:
             raise  # the catalogue is wrong, not the event: stop and say so
-        except (CorruptStateError, ArithmeticError, ValueError, TypeError, LookupError) as error:
+        except (CorruptStateError, OversizeStateError, ArithmeticError, ValueError, TypeError, LookupError) as error:
             logger.exception("invoice %r cannot be folded; its events go to the dead letters", key)
             self._reject_all(tracked, arrivals, f"{type(error).__name__}: {error}")
             return
-        staged = Changes()
-        if any(new):
-            self._clear_alert(staged, number, key, invoice, now_us)
-            size_bytes = len(staged.keep(self._parts, number, key, invoice, now_us))
-            if size_bytes > MAX_STATE_BYTES:
-                reason = (
-                    f"state would take {size_bytes} bytes, {MAX_STATE_BYTES} at most: too many events in one invoice"
-                )
-                self._reject_all(tracked, arrivals, reason)
-                return
-            tracked.out += staged.out
-            tracked.alerts += staged.alerts
-            tracked.table.setdefault(number, {}).update(staged.table[number])
+        tracked.out += staged.out
+        tracked.alerts += staged.alerts
+        for changes in staged.table.values():
+            tracked.table.setdefault(number, {}).update(changes)
         for (record, _), is_new in zip(arrivals, new, strict=True):
             outcome = "folded" if is_new else "duplicate"
             tracked.outcomes[self._parts.stage_of[record.at.topic], outcome] += 1
+
+    def _stage(self, number: int, key: bytes, invoice: TrackedInvoice, now_us: int) -> Changes:
+        """All that one changed invoice publishes and stores. OversizeStateError when its changelog would refuse it."""
+        staged = Changes()
+        self._clear_alert(staged, number, key, invoice, now_us)
+        size_bytes = len(staged.keep(self._parts, number, key, invoice, now_us))
+        if size_bytes > MAX_STATE_BYTES:
+            raise OversizeStateError(
+                f"the state would take {size_bytes} bytes, {MAX_STATE_BYTES} at most: too many events in one invoice"
+            )
+        return staged
 
     def _clear_alert(self, staged: Changes, number: int, key: bytes, invoice: TrackedInvoice, now_us: int) -> None:
         """An alert that is out ends when its stage and deadline no longer hold."""
