@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bems_streams.adapters import sqlite_rows as rows
-from bems_streams.adapters.sqlite_files import identity_of, open_writer, store_errors
+from bems_streams.adapters.sqlite_files import LOCK_TIMEOUT_SECONDS, identity_of, open_writer, store_errors
 from bems_streams.adapters.sqlite_reader import SqliteReader
 from bems_streams.adapters.sqlite_totals import Standing, add_events
 from bems_streams.ports import (
@@ -74,10 +74,11 @@ class SqliteStore:
     StoreUnusableError: going on would acknowledge rows that nobody can find again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> None:
         self._path = path
+        self._lock_timeout_seconds = lock_timeout_seconds
         self._turn = threading.Lock()
-        self._connection: sqlite3.Connection | None = open_writer(path)
+        self._connection: sqlite3.Connection | None = open_writer(path, lock_timeout_seconds)
         self._identity = identity_of(path)
 
     def write(self, batch: StoreBatch) -> WriteResult:
@@ -98,7 +99,7 @@ class SqliteStore:
                 "process; if it is gone, restart and replay the stage topics"
             )
         if self._connection is None:
-            self._connection = open_writer(self._path)
+            self._connection = open_writer(self._path, self._lock_timeout_seconds)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield self._connection

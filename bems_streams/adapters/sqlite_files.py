@@ -32,7 +32,7 @@ _WRITER_PRAGMAS: Final = (
 )
 
 _UNAVAILABLE: Final = {
-    sqlite3.SQLITE_BUSY: f"another process held the write lock for {LOCK_TIMEOUT_SECONDS:g} s; end what holds it",
+    sqlite3.SQLITE_BUSY: "another process holds the write lock; end it, or wait until it is done",
     sqlite3.SQLITE_LOCKED: "another connection holds a table; end what holds it",
     sqlite3.SQLITE_FULL: "the disk is full; free space, the writer goes on by itself",
     sqlite3.SQLITE_IOERR: "the disk or its file system failed; look at the system log",
@@ -77,7 +77,7 @@ def identity_of(path: Path) -> FileIdentity | None:
     return found.st_dev, found.st_ino
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
+def open_writer(path: Path, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> sqlite3.Connection:
     """A connection that writes durably, to a file of this version; creates or migrates the file."""
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise StoreUnusableError(
@@ -88,7 +88,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise StoreUnavailableError(f"store {path}: {error}: name a folder that this user may write") from error
     with store_errors(path):
-        connection = _connect(path, "rwc")
+        connection = _connect(path, "rwc", lock_timeout_seconds)
         try:
             migrate(connection, path)
             _use_wal(connection, path)
@@ -102,16 +102,16 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write."""
-    connection = _connect(path, "ro")
+    connection = _connect(path, "ro", LOCK_TIMEOUT_SECONDS)
     connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
     return connection
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, lock_timeout_seconds: float) -> sqlite3.Connection:
     """One that any thread may use (one at a time), with transactions begun and ended by us alone."""
     uri = f"file:{quote(os.fspath(path.absolute()))}?mode={mode}"
     return sqlite3.connect(
-        uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+        uri, uri=True, timeout=lock_timeout_seconds, isolation_level=None, check_same_thread=False, cached_statements=64
     )
 
 
