@@ -59,8 +59,8 @@ class Roles:
             response = await self._client.get(f"{url}/readyz", timeout=TIMEOUT_SECONDS)
         except httpx.TimeoutException:
             return Role(url, name, ready=False, reason=f"no answer within {TIMEOUT_SECONDS:g} s: hung or overloaded")
-        except httpx.HTTPError as error:
-            return Role(url, name, ready=False, reason=f"not reachable ({error}): is the process running?")
+        except httpx.HTTPError:
+            return Role(url, name, ready=False, reason=f"not reachable at {url}: is it running?")
         try:
             answer = msgspec.json.decode(response.content, type=Answer)
         except msgspec.DecodeError:

@@ -1,6 +1,7 @@
 """The console page in a real browser, served by a real process from a real store."""
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -327,6 +328,28 @@ def test_empty_cell_tells_how_to_send_the_first_event(
     eventually(lambda: page.text("#empty") == "", "the hint goes")
     assert page.text("#stored") == "1"
     assert page.errors() == []
+
+    # and no zero is claimed while nobody tracks invoices
+    assert page.text("#stuck-count") == "–"  # noqa: RUF001
+    assert "bems worker tracker" in page.text("#stuck-none")
+
+
+def test_watched_process_that_is_gone_is_named_on_top(browser: Chrome, store: EventStore, tmp_path: Path) -> None:
+    """Figures that a dead process no longer feeds are not left to pass for the whole truth."""
+    # given a live cell, one of whose processes does not answer
+    store.write(realistic(now_us()))
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        gone = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    console = ConsoleProcess(tmp_path, watch=gone)
+
+    # when
+    page = Page(browser, console.url)
+
+    # then
+    eventually(lambda: page.state == "degraded", "the page says so")
+    assert f"not reachable at {gone}" in page.text("#notice")
+    assert "not ready" in page.text("#roles")
+    assert console.stop() == 0
 
 
 def test_silence_is_not_shown_as_traffic(browser: Chrome, console: ConsoleProcess, store: EventStore) -> None:

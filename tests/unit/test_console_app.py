@@ -397,7 +397,7 @@ async def test_watched_processes_tell_their_reason() -> None:
             ("sink", False, "store away"),
         ]
         assert (second[1]["role"], second[1]["ready"]) == ("sink", False)
-        assert "is the process running?" in second[1]["reason"]
+        assert "is it running?" in second[1]["reason"]
 
 
 async def test_watched_address_that_is_something_else_is_named_so() -> None:

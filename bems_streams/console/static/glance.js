@@ -15,7 +15,8 @@ export function showGlance(feed) {
   showVisibility(overview);
   showStuck(overview);
   byId("empty").hidden = overview.ledger.accepted > 0;
-  if (!overview.ledger.accepted) setText(byId("empty-command"), command(feed.answer.gateway_url, overview.stages[0].name));
+  const hint = byId("empty-command");
+  if (!hint.textContent) setText(hint, command(feed.answer.gateway_url, overview.stages[0].name));
 }
 
 /** Once a second, also without a new answer. */
@@ -44,11 +45,21 @@ function showVisibility({ visibility, visibility_window_seconds: seconds }) {
     : `p50 ${latency(p50)} · ${verdict} · ${count(events)} events in ${seconds} s`);
 }
 
-function showStuck({ stuck, stages }) {
-  setText(byId("stuck-count"), count(stuck));
+/** Events without invoices: nobody judges who is stuck, and a zero would be false comfort. */
+export const untracked = ({ invoices, ledger }) => invoices === 0 && ledger.stored > 0;
+
+function showStuck(overview) {
+  const { stuck, stages } = overview;
+  const unknown = untracked(overview);
+  setText(byId("stuck-count"), unknown ? "–" : count(stuck));
   byId("stuck-panel").classList.toggle("warn-panel", stuck > 0);
   const values = addUp(stages.flatMap((stage) => Object.entries(stage.stuck_value)));
-  sumList(byId("stuck-value"), values.length ? values : [["", stuck ? "no amount known" : "every open invoice is on time"]]);
+  sumList(byId("stuck-value"), values.length ? values : [["", remark(stuck, unknown)]]);
+}
+
+function remark(stuck, unknown) {
+  if (unknown) return "not known: no invoice is tracked yet; is bems worker tracker running?";
+  return stuck ? "no amount known" : "every open invoice is on time";
 }
 
 export function showRoles(roles) {

@@ -10,7 +10,7 @@ import { Drawer } from "./drawer.js";
 import { StuckTable } from "./stuck.js";
 import { showStatus } from "./status.js";
 
-const TRUSTED = new Set(["live", "quiet", "empty"]);
+const TRUSTED = new Set(["live", "quiet", "empty", "degraded"]);
 
 const feed = new Feed(show);
 const drawer = new Drawer(() => feed.answer?.overview?.stages.map((stage) => stage.name) ?? []);
@@ -34,7 +34,7 @@ function show() {
     stuck.filter(stage);
     byId("stuck-title").scrollIntoView({ behavior: "smooth", block: "start" });
   });
-  stuck.show(feed.lists.stuck, overview.stages);
+  stuck.show(feed.lists.stuck, overview);
   dead.show(feed.lists.dead_letters);
 }
 

@@ -7,7 +7,7 @@ const LOST_AFTER_US = 3.5e6;
 const SLOW_AFTER_US = 15e6;
 const QUIET_AFTER_US = 60e6;
 
-/** {state, pill, title, text, age}: live, quiet, empty are trustworthy; connecting, lost, away, slow are not live. */
+/** {state, pill, title, text, age}: live, quiet, empty, degraded are current; connecting, lost, away, slow are not live. */
 export function judge(feed) {
   const silence = feed.silenceUs();
   const overview = feed.answer?.overview;
@@ -32,6 +32,14 @@ export function judge(feed) {
     return {
       state: "slow", pill: "Not live", title: "The store answers slowly.",
       text: "Figures below are old. Check the load and the disk of the store.", age: `${asOf} · ${duration(age)} old`,
+    };
+  }
+  const unready = feed.answer.roles.filter((role) => !role.ready);
+  if (unready.length) {
+    return {
+      state: "degraded", pill: `Live · ${unready.map((role) => role.role).join(", ")} not ready`,
+      title: "Not everything runs.", text: unready.map((role) => `${role.role}: ${role.reason}`).join(" "),
+      age: "The figures are live, but what these processes do may be missing from them.",
     };
   }
   if (overview.newest_stored_us === null) return { state: "empty", pill: "Live · waiting" };

@@ -3,6 +3,7 @@
 import { byId, h, keyed, setAttribute, setText } from "./dom.js";
 import { count, duration, money } from "./format.js";
 import { addUp, compareAmounts } from "./sums.js";
+import { untracked } from "./glance.js";
 import { by, Table } from "./table.js";
 import { setTime, time } from "./time.js";
 
@@ -22,7 +23,7 @@ export class StuckTable {
     this.list = { total: 0, invoices: [] };
     this.table = new Table("stuck", this.columns(open), {
       keyOf: (row) => row.invoice_id, sortBy: "stay", descending: true,
-      nothing: () => (this.stage ? `Nothing is stuck in ${this.stage}.` : "Nothing is stuck: every open invoice is within its limit."),
+      nothing: () => this.nothing(),
     });
   }
 
@@ -48,9 +49,14 @@ export class StuckTable {
     ];
   }
 
-  show(list, stages) {
+  nothing() {
+    if (untracked(this.overview)) return "Not known: events are stored, but no invoice is tracked yet. Is bems worker tracker running?";
+    return this.stage ? `Nothing is stuck in ${this.stage}.` : "Nothing is stuck: every open invoice is within its limit.";
+  }
+
+  show(list, overview) {
     this.list = list;
-    this.stages = stages;
+    this.overview = overview;
     this.draw();
   }
 
@@ -68,7 +74,7 @@ export class StuckTable {
   }
 
   drawChips() {
-    const chips = [null, ...this.stages.filter((stage) => !stage.final).map((stage) => stage.name)];
+    const chips = [null, ...this.overview.stages.filter((stage) => !stage.final).map((stage) => stage.name)];
     keyed(byId("stuck-filter"), chips, (stage) => stage ?? "",
       (stage) => {
         const chip = h("button", { type: "button" }, stage ?? "All stages");
