@@ -4,14 +4,16 @@ An invoice's events lie in partition p of every stage topic; its state lies in o
 Not here: checking that a worker really holds a column completely (ownership.py).
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NoReturn
 
 import msgspec
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from faust.types.assignor import PartitionAssignorT
 from faust.types.tuples import TP
+
+from bems_streams.runtime.failfast import die
 
 Columns = frozenset[int]
 
@@ -50,10 +52,11 @@ class ColumnAssignor(AbstractPartitionAssignor, PartitionAssignorT):  # type: ig
     name: Final = "bems-columns"
     version: Final = 0
 
-    def __init__(self, app: Any, replicas: int = 0) -> None:
+    def __init__(self, app: Any, replicas: int = 0, give_up: Callable[[str], NoReturn] = die) -> None:
         AbstractPartitionAssignor.__init__(self)
         self.app = app
         self.replicas = replicas
+        self._give_up = give_up
         self._held: set[TP] = set()
 
     def metadata(self, topics: Iterable[str]) -> Any:
@@ -66,6 +69,9 @@ class ColumnAssignor(AbstractPartitionAssignor, PartitionAssignorT):  # type: ig
         owned = {member: _columns(metadata.user_data) for member, metadata in members.items()}
         topics = {topic for metadata in members.values() for topic in metadata.subscription}
         partitions = {topic: cluster.partitions_for_topic(topic) or set() for topic in topics}
+        unknown = sorted(topic for topic, numbers in partitions.items() if not numbers)
+        if unknown:  # right after a broker came back: an assignment without them would stand until the next rebalance
+            self._give_up(f"the cluster does not name the partitions of {', '.join(unknown)}: `bems topics check`")
         shares = balance(set().union(*partitions.values()), owned)
         return {
             member: ConsumerProtocolMemberAssignment(

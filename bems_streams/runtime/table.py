@@ -4,6 +4,7 @@ One WriteBatch per update, so a crash leaves all of it or none. The changelog is
 Not here: reading the changelog (restore.py), what state means (domain).
 """
 
+import logging
 import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,10 @@ from typing import Final
 
 import rocksdict
 
-from bems_streams.domain.codec import decode_tracked
+from bems_streams.domain.codec import CorruptStateError, decode_tracked
 from bems_streams.flows.tracking import Change
+
+logger = logging.getLogger(__name__)
 
 _STATE: Final = b"s"
 _DEADLINE: Final = b"d"
@@ -114,4 +117,9 @@ class TablePartition:
 
 
 def _deadline_of(stored: bytes | None) -> int:
-    return 0 if stored is None else decode_tracked(stored).deadline_us
+    """0 for bytes that are no state: they are kept as the changelog has them, without a deadline."""
+    try:
+        return 0 if stored is None else decode_tracked(stored).deadline_us
+    except CorruptStateError:
+        logger.exception("a stored state cannot be read: its invoice raises no alert, its events go to dead letters")
+        return 0

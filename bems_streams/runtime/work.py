@@ -65,7 +65,8 @@ async def coalesced(app: Any, stream: Any, max_records: int, linger_seconds: flo
         async for event in stream.noack().events():
             waiting.append(event)
             arrived.set()
-        die("the stream of batches ended by itself")
+        if not app.should_stop:
+            die("the stream of batches ended by itself")
 
     pumping = asyncio.ensure_future(pump())
     pumping.add_done_callback(_end_with_pump)
