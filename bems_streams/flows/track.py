@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked, encode_tracked
+from bems_streams.domain.codec import TrackedInvoice, decode_tracked, encode_tracked
 from bems_streams.domain.event import Event
 from bems_streams.domain.fold import fold
 from bems_streams.domain.journey import StageLostError
@@ -18,6 +18,7 @@ from bems_streams.flows.dead_letter import dead_letter
 from bems_streams.flows.decode import decode_event
 from bems_streams.flows.tracking import (
     AGENT,
+    UNUSABLE,
     Changes,
     Offsets,
     TrackingParts,
@@ -84,14 +85,11 @@ class Track:
             staged = self._stage(number, key, invoice, now_us) if changed else Changes()
         except StageLostError:
             raise  # the catalogue is wrong, not the event: stop and say so
-        except (CorruptStateError, OversizeStateError, ArithmeticError, ValueError, TypeError, LookupError) as error:
+        except (*UNUSABLE, OversizeStateError) as error:
             logger.exception("invoice %r cannot be folded; its events go to the dead letters", key)
             self._reject_all(tracked, arrivals, f"{type(error).__name__}: {error}")
             return
-        tracked.out += staged.out
-        tracked.alerts += staged.alerts
-        for changes in staged.table.values():
-            tracked.table.setdefault(number, {}).update(changes)
+        tracked.add(staged)
         for (record, _), is_new in zip(arrivals, new, strict=True):
             outcome = "folded" if is_new else "duplicate"
             tracked.outcomes[self._parts.stage_of[record.at.topic], outcome] += 1

@@ -5,9 +5,9 @@ Not here: the two journeys themselves (track.py, watch.py).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from bems_streams.domain.codec import TrackedInvoice, encode_tracked
+from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, encode_tracked
 from bems_streams.domain.journey import Journey
 from bems_streams.domain.views import AlertDocument, AlertKind, encode_document, status_document
 from bems_streams.metrics import AgentMetrics, TableMetrics
@@ -16,6 +16,9 @@ from bems_streams.ports import Clock, OutRecord
 AGENT = "tracker"
 Place = tuple[str, int]
 Offsets = Mapping[Place, int]
+
+UNUSABLE: Final = (CorruptStateError, ArithmeticError, ValueError, TypeError, LookupError)
+"""What stored bytes that are not a state, or make no sense as one, can raise: it concerns that invoice alone."""
 
 
 class Change(NamedTuple):
@@ -76,6 +79,13 @@ class Changes:
     offsets: dict[Place, int] = field(default_factory=dict)
     table: dict[int, dict[bytes, Change]] = field(default_factory=dict)
     alerts: list[tuple[str, AlertKind]] = field(default_factory=list)
+
+    def add(self, other: "Changes") -> None:
+        """Take in what was decided about one more invoice."""
+        self.out += other.out
+        self.alerts += other.alerts
+        for number, table in other.table.items():
+            self.table.setdefault(number, {}).update(table)
 
     def alert(self, parts: TrackingParts, number: int, key: bytes, document: AlertDocument) -> None:
         """Add one alert."""

@@ -4,11 +4,14 @@ Needs no event to arrive, and survives restarts: the deadline index and the note
 Not here: folding events and clearing alerts (track.py).
 """
 
+import logging
 from collections.abc import Sequence
 
-from bems_streams.domain.codec import decode_tracked
+from bems_streams.domain.codec import TrackedInvoice, decode_tracked
+from bems_streams.domain.journey import StageLostError
 from bems_streams.domain.views import stuck_alert
 from bems_streams.flows.tracking import (
+    UNUSABLE,
     Changes,
     Offsets,
     Settled,
@@ -17,6 +20,8 @@ from bems_streams.flows.tracking import (
     publish_changes,
     write_changes,
 )
+
+logger = logging.getLogger(__name__)
 
 MAX_DUE = 2000
 """Alerts per partition and round: the rest follows in the next round, without starving events."""
@@ -32,6 +37,7 @@ class Watch:
     def __init__(self, parts: TrackingParts, settled: Settled) -> None:
         self._parts = parts
         self._settled = settled
+        self._unusable: set[bytes] = set()
 
     def decide(self, given: Sequence[int]) -> Changes:
         """Due invoices of the partition numbers given."""
@@ -40,7 +46,7 @@ class Watch:
         with self._parts.table_metrics.scan_seconds.time():
             for number in given:
                 until_us = self._settled(number, now_us)
-                keys = self._parts.table.due(number, until_us, MAX_DUE)
+                keys = self._parts.table.due(number, until_us, MAX_DUE + len(self._unusable))
                 for key, stored in zip(keys, self._parts.table.get_many(number, keys), strict=True):
                     if stored is not None:
                         self._judge(changes, number, key, stored, until_us, now_us)
@@ -49,16 +55,27 @@ class Watch:
         return changes
 
     def _judge(self, changes: Changes, number: int, key: bytes, stored: bytes, until_us: int, now_us: int) -> None:
-        parts = self._parts
-        invoice = decode_tracked(stored)
+        """One invoice. One that makes no sense is named in the log, once, and keeps no other from being watched."""
+        try:
+            changes.add(self._stage(number, key, decode_tracked(stored), until_us, now_us))
+        except StageLostError:
+            raise  # the catalogue is wrong, not the state: stop and say so
+        except UNUSABLE:
+            if key not in self._unusable:
+                self._unusable.add(key)
+                logger.exception("the deadline of invoice %r has passed, but its state cannot be used: no alert", key)
+
+    def _stage(self, number: int, key: bytes, invoice: TrackedInvoice, until_us: int, now_us: int) -> Changes:
+        parts, staged = self._parts, Changes()
         deadline_us = invoice.state.deadline_us(parts.journey)
         if deadline_us is not None and deadline_us <= until_us:
             invoice.note_alert(deadline_us)
             alert = stuck_alert(
                 key.decode(), invoice, parts.journey, raised_us=now_us, cell=parts.cell, region=parts.region
             )
-            changes.alert(parts, number, key, alert)
-        changes.keep(parts, number, key, invoice, now_us)  # also when a new limit only moved the deadline
+            staged.alert(parts, number, key, alert)
+        staged.keep(parts, number, key, invoice, now_us)  # also when a new limit only moved the deadline
+        return staged
 
     async def publish(self, decision: Changes) -> Offsets:
         """Step 3; nothing due, nothing published."""
