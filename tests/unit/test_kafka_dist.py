@@ -127,6 +127,21 @@ def test_another_pinned_set_does_not_use_this_one(tmp_path: Path, repository: Re
     assert all(jar.name.endswith("-2.0.jar") for jar in distribution.jars)
 
 
+def test_two_pinned_sets_of_one_version_live_side_by_side(tmp_path: Path, repository: Repository) -> None:
+    """Installations that pin the same Kafka with other companions do not fetch over one another."""
+    # given the pinned set, and one with another logger
+    other = (*PINNED[:2], PINNED[2]._replace(version="2.0"))
+    repository.files[f"/{other[2].url_path}"] = FILES["slf4j-simple"]
+    for jars in (PINNED, other):
+        kafka_distribution(tmp_path, lambda _: None, repository.url, jars)
+    asked = len(repository.asked)
+    # when both are wanted again
+    first, second = (kafka_distribution(tmp_path, lambda _: None, repository.url, jars) for jars in (PINNED, other))
+    # then
+    assert len(repository.asked) == asked
+    assert [jar.name for jar in first.jars] != [jar.name for jar in second.jars]
+
+
 def test_a_file_that_is_not_the_pinned_one_is_refused(tmp_path: Path, repository: Repository) -> None:
     """A tampered jar is named, and nothing is kept."""
     repository.files["/org/x/kafka-clients/1.0/kafka-clients-1.0.jar"] = b"something else"

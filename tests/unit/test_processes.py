@@ -38,6 +38,14 @@ def says(path: Path, text: str) -> bool:
     return path.exists() and text in path.read_text()
 
 
+def gone(pid: int) -> bool:
+    """Whether no process has that pid any more (a zombie that nobody reaps has ended too)."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.fixture
 def spawner() -> Iterator[ProcessSpawner]:
     """A spawner that is closed after the test."""
@@ -119,10 +127,19 @@ PARENT = """
 import sys, threading, time
 from pathlib import Path
 from bems_streams.local.processes import ManagedProcess, ProcessSpawner, ProcessSpec
-child = ManagedProcess(ProcessSpec("child", sys.argv[2:], Path(sys.argv[1])), ProcessSpawner())
-starter = threading.Thread(target=child.start)  # a thread that ends at once must not take the child with it
+log = Path(sys.argv[1])
+child = ManagedProcess(ProcessSpec("child", sys.argv[2:], log), ProcessSpawner())
+
+def start():
+    child.start()
+    while not (log.exists() and "up" in log.read_text()):
+        time.sleep(0.01)
+
+starter = threading.Thread(target=start)
 starter.start()
 starter.join()
+while Path(f"/proc/self/task/{starter.native_id}").exists():  # until the kernel, too, has seen it end
+    time.sleep(0.01)
 print(child.pid, flush=True)
 time.sleep(600)
 """
@@ -134,13 +151,13 @@ def test_no_child_outlives_a_killed_parent(log: Path) -> None:
     # given a parent whose child was started from a thread that has ended
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(log), *STUBBORN], stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    child = psutil.Process(int(parent.stdout.readline()))
-    until(lambda: says(log, "up"), "the child is up")
+    said = parent.stdout.readline().decode().strip()
     # when
     parent.kill()
     parent.communicate(timeout=20)
     # then
-    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the child is gone")
+    assert said.isdecimal(), "the child did not outlive the thread that asked for it"
+    until(lambda: gone(int(said)), "the child is gone")
 
 
 def test_pauses_double_up_to_the_longest() -> None:
