@@ -24,6 +24,7 @@ def dead_letter(record: RawRecord, rejected: Rejected, *, topic: str, agent: str
         "bems-cell": cell,
         "bems-region": region,
     }
-    reason = rejected.reason.encode("utf-8", "replace")[:MAX_REASON_BYTES]
-    headers = [*record.headers, *((name, text.encode()) for name, text in ours.items()), ("bems-reason", reason)]
+    reason = rejected.reason.encode("utf-8", "replace")[:MAX_REASON_BYTES].decode("utf-8", "ignore")
+    ours["bems-reason"] = reason
+    headers = [*record.headers, *((name, text.encode()) for name, text in ours.items())]
     return OutRecord(topic, record.key, record.value, headers)

@@ -4,13 +4,16 @@ Not here: the tables and upserts (adapters), the order of steps (deliver.py).
 """
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
+from bems_streams.domain.amount import amount
 from bems_streams.domain.event import Event, microseconds
 from bems_streams.domain.problems import Problem, Rejected, RejectionCode
 from bems_streams.domain.views import decode_alert, decode_status
@@ -29,11 +32,17 @@ from bems_streams.ports import (
     RawRecord,
     StoreBatch,
     StoreUnavailableError,
+    WriteOutcome,
     WriteResult,
 )
 
+logger = logging.getLogger(__name__)
+
 AGENT = "sink"
 CORRELATION_HEADER = "correlation-id"
+FIRST_PAUSE_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 5.0
+MAX_COUNT: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class SinkParts:
     metrics: AgentMetrics
     patience_seconds: float = 60.0
     """How long the store may be away before the worker stops without acking, to be started again."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass(slots=True)
@@ -94,7 +104,7 @@ class Store:
                 rows.invoices.append(invoice_row(value))
             else:
                 rows.alerts.append(alert_row(value))
-        except msgspec.DecodeError as error:
+        except (ValueError, TypeError, RecursionError) as error:  # msgspec's are ValueErrors
             self._reject(rows, record, Rejected(RejectionCode.INVALID, (Problem("", str(error)),)), stored_us)
 
     def _reject(self, rows: Rows, record: RawRecord, rejected: Rejected, stored_us: int) -> None:
@@ -116,31 +126,44 @@ class Store:
 
     async def write(self, decision: Rows, proof: None) -> WriteResult:
         """Step 4: one store transaction. The partition waits while the store is away."""
+        parts = self._parts
         batch = StoreBatch(decision.events, decision.dead_letters, decision.invoices, decision.alerts)
-        waited_seconds, pause_seconds = 0.0, 0.1
+        began_us, pause_seconds = parts.clock.now_us(), FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await asyncio.to_thread(self._parts.store.write, batch)
-            except StoreUnavailableError:
-                if waited_seconds >= self._parts.patience_seconds:
+                return await asyncio.to_thread(parts.store.write, batch)
+            except StoreUnavailableError as error:
+                if parts.clock.now_us() - began_us >= parts.patience_seconds * 1e6:
                     raise
-            await asyncio.sleep(pause_seconds)
-            waited_seconds += pause_seconds
-            pause_seconds = min(2 * pause_seconds, 5.0)
+                logger.warning("nothing was stored, trying again in %g s: %s", pause_seconds, error)
+            await parts.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            batch = _stored_at(batch, parts.clock.now_us())
 
     def count(self, decision: Rows, result: WriteResult) -> None:
-        """Step 5. Visibility ends here: a query returns the row now."""
+        """Step 5. Visibility ends here: a query returns the row now. What it returned before is not measured again."""
         metrics = self._parts.metrics
         now_us = self._parts.clock.now_us()
-        counts = Counter((row.stage, outcome) for row, outcome in zip(decision.events, result.outcomes, strict=True))
+        outcomes = list(zip(decision.events, result.outcomes, strict=True))
+        counts = Counter((row.stage, outcome) for row, outcome in outcomes)
         for (stage, outcome), events in counts.items():
             metrics.count(stage, outcome, events)
-        for row in decision.events:
-            metrics.visibility_seconds.observe((now_us - row.accepted_us) / 1e6)
+        for row, outcome in outcomes:
+            if outcome is WriteOutcome.STORED:
+                metrics.visibility_seconds.observe((now_us - row.accepted_us) / 1e6)
         for dead_stage, code in decision.dead:
             metrics.dead_letter(code)
             if dead_stage is not None:
                 metrics.count(dead_stage, "dead_lettered", 1)
+
+
+def _stored_at(batch: StoreBatch, stored_us: int) -> StoreBatch:
+    """The same rows, told when they are really stored: the store was away since they were made."""
+    return replace(
+        batch,
+        events=[row._replace(stored_us=stored_us) for row in batch.events],
+        dead_letters=[row._replace(stored_us=stored_us) for row in batch.dead_letters],
+    )
 
 
 def event_row(record: RawRecord, event: Event, stored_us: int) -> EventRow:
@@ -176,8 +199,12 @@ def _decimal(value: Decimal | None) -> str | None:
 
 
 def invoice_row(value: bytes) -> InvoiceRow:
-    """A status record as stored. Raises msgspec.DecodeError."""
+    """A status record as stored. Raises ValueError, TypeError or RecursionError for what is none."""
     status = decode_status(value)
+    if not 0 <= status.revision <= MAX_COUNT or not 0 <= status.events <= MAX_COUNT:
+        raise ValueError(f"`revision` and `events` count from 0 to {MAX_COUNT}")
+    if status.invoice_amount is not None:
+        amount(status.invoice_amount)
     return InvoiceRow(
         invoice_id=status.invoice_id,
         revision=status.revision,
@@ -190,11 +217,16 @@ def invoice_row(value: bytes) -> InvoiceRow:
         stuck_since_us=None if status.stuck_since is None else microseconds(status.stuck_since),
         events=status.events,
         document=value.decode(),
+        payee_code=status.payee_code,
+        legal_entity_id=status.legal_entity_id,
+        invoice_due_date=status.invoice_due_date,
+        invoice_amount=status.invoice_amount,
+        currency=status.currency,
     )
 
 
 def alert_row(value: bytes) -> AlertRow:
-    """An alert record as stored. Raises msgspec.DecodeError."""
+    """An alert record as stored. Raises ValueError, TypeError or RecursionError for what is none."""
     alert = decode_alert(value)
     return AlertRow(
         invoice_id=alert.invoice_id,
