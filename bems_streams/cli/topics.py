@@ -178,21 +178,24 @@ def _print_table(differences: Sequence[Difference]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("topic", "setting", "cluster", "catalogue", "apply"):
         table.add_column(column, overflow="fold")
-    table.add_column("why it matters", overflow="fold", ratio=1)
+    table.add_column("danger", overflow="fold", ratio=1)
     for difference in differences:
-        why = ". ".join(text[0].upper() + text[1:] for text in (difference.danger, difference.advice) if text)
         cells = (
             difference.topic,
             difference.setting,
             difference.found,
             difference.wanted,
             difference.remedy.value,
-            why,
+            difference.danger,
         )
         table.add_row(*(Text(cell) for cell in cells), style="red" if difference.unsafe else "")
     console = Console()
     if not console.is_terminal:
         console = Console(width=_UNTERMINAL_WIDTH)
     console.print(table)
+    for setting, advice in dict.fromkeys((d.setting, d.advice) for d in differences if d.advice):
+        concerned = [d.topic for d in differences if (d.setting, d.advice) == (setting, advice)]
+        where = concerned[0] if len(concerned) == 1 else f"{len(concerned)} topics"
+        click.echo(f"\nRefused, {setting} of {where}: {advice}.")
     unsafe = sum(difference.unsafe for difference in differences)
-    click.echo(f"{len(differences)} differences, {unsafe} of which could lose or misplace events.")
+    click.echo(f"\nDifferences: {len(differences)}, of which {unsafe} could lose or misplace events.")

@@ -144,7 +144,7 @@ def test_settings_changed_by_hand_are_shown_and_repaired(bems: Bems, client: Adm
     assert planned.exit_code == 0
     line = next(line for line in planned.output.splitlines() if "message.timestamp.type" in line)
     assert line.split()[:5] == [raw, "message.timestamp.type", "CreateTime", "LogAppendTime", "alter"]
-    assert "2 differences, 2 of which could lose or misplace events." in planned.output
+    assert "Differences: 2, of which 2 could lose or misplace events." in planned.output
 
     applied = bems("apply")
     assert applied.exit_code == 0, applied.output
@@ -211,6 +211,27 @@ def test_a_worker_refuses_a_cluster_that_could_lose_events(
         (raw, "retention.ms"),
         (catalogue.alerts_topic, "cleanup.policy"),
     }
+
+
+def test_creating_a_topic_that_exists_changes_nothing(
+    kafka: EmbeddedKafka, client: AdminClient, catalogue: Catalogue, raw: str
+) -> None:
+    """Two that apply at the same moment do not disturb each other."""
+    create(client, raw)
+    admin = KafkaTopicAdmin(kafka.bootstrap, 10)
+    admin.create(catalogue.topics())
+    eventually(lambda: len(admin.describe([spec.name for spec in catalogue.topics()])) == len(catalogue.topics()))
+    assert admin.describe([raw])[raw].partitions == 1
+
+
+def test_what_the_broker_refuses_is_named_topic_by_topic(
+    kafka: EmbeddedKafka, client: AdminClient, catalogue: Catalogue, raw: str
+) -> None:
+    """With the setting it does not like, and the others untouched."""
+    create(client, raw)
+    with pytest.raises(TopicAdminError, match=f"(?s){raw}: .*retention.*nowhere: ") as raised:
+        KafkaTopicAdmin(kafka.bootstrap, 10).alter({raw: {"retention.ms": "soon"}, "nowhere": {"retention.ms": "1"}})
+    assert "running this again is safe" in str(raised.value)
 
 
 @pytest.mark.parametrize("subcommand", ["plan", "check", "apply"])
