@@ -162,6 +162,17 @@ def test_the_state_is_what_brute_force_finds(history: list[Record], data: st.Dat
     assert seen_by_a_reader(state) == by_brute_force(history)
 
 
+@given(histories())
+def test_only_events_that_still_say_something_keep_their_facts(history: list[Record]) -> None:
+    """However long an invoice lives, it holds each field once, the newest event's facts first."""
+    facts = folded(history).facts
+
+    held = [place for group in facts for place, value in enumerate(group.values) if value is not None]
+    assert len(held) == len(set(held))
+    assert all(any(group.values) for group in facts)
+    assert [group.occurred_us for group in facts] == sorted((group.occurred_us for group in facts), reverse=True)
+
+
 @given(histories(), st.data())
 def test_a_table_in_between_changes_nothing(history: list[Record], data: st.DataObject) -> None:
     """Storing and reading the state after any event leads to the same end as never storing it."""
