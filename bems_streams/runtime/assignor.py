@@ -123,9 +123,9 @@ class ColumnAssignor(AbstractPartitionAssignor, PartitionAssignorT):  # type: ig
         return {}
 
 
-def _columns(user_data: bytes) -> list[int]:
-    """A member of another version may say something else: then it claims nothing."""
+def _columns(user_data: bytes | None) -> list[int]:
+    """A member of another version may say something else, or nothing: then it claims nothing."""
     try:
-        return msgspec.msgpack.decode(user_data, type=list[int])
+        return msgspec.msgpack.decode(user_data or b"", type=list[int])
     except msgspec.DecodeError:
         return []
