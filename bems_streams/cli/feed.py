@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bems_streams.cli.feed_options import end, feed_options, run
+from bems_streams.cli.feed_options import end, feed_options, file_errors, run
 from bems_streams.local.feed_lines import LineFile
 from bems_streams.local.feed_pace import at_rate
 from bems_streams.local.feed_report import FeedReport, write_json
@@ -39,14 +39,14 @@ def command(
     Feeding a file again is safe: events that were accepted before are recognised by their event_id.
     """
     options = FeedOptions(connections=connections, batch_events=batch, give_up_after_seconds=give_up_after)
-    with _opened(file) as lines:
+    with file_errors(), _opened(file) as lines:
         report = FeedReport(lines.name, total=lines.size_bytes, rejects=rejects, shown=show)
         with report:
             summary = run(_feed(lines, rate, url, options, report))
-    report.print(summary, (), Console())
-    if json_path:
-        write_json(json_path, summary, {"file": lines.name, "url": url})
-    end(summary)
+        report.print(summary, (), Console())
+        if json_path:
+            write_json(json_path, summary, {"file": lines.name, "url": url})
+    end(summary, "Feed it again from the start: what was accepted before is recognised")
 
 
 def _opened(file: str) -> LineFile:

@@ -4,7 +4,8 @@ Not here: sending (local/feeder.py).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -39,7 +40,7 @@ def feed_options(command: Decorated) -> Decorated:
             click.option(
                 "--batch",
                 type=click.IntRange(1, 1000),
-                default=500,
+                default=1000,
                 show_default=True,
                 help="Events that a connection collects before it sends.",
             ),
@@ -68,31 +69,39 @@ def feed_options(command: Decorated) -> Decorated:
     return command
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end; what went wrong comes out as a message, not a traceback."""
+@contextmanager
+def file_errors() -> Iterator[None]:
+    """A file that cannot be opened or written is the user's to mend: a message, not a traceback."""
     try:
-        return asyncio.run(work)
-    except* asyncio.CancelledError:
-        raise click.ClickException(
-            "stopped at once: what was under way may or may not be accepted. Running it again is safe"
-        ) from None
+        yield
     except* OSError as errors:
-        raise click.ClickException(_words(errors)) from errors
+        error = _first(errors)
+        raise click.ClickException(
+            f"{error.filename or 'writing a file'}: {error.strerror}; make room, or name a file that can be written"
+        ) from errors
 
 
-def _words(errors: BaseExceptionGroup[OSError]) -> str:
+def _first(errors: BaseExceptionGroup[OSError]) -> OSError:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     assert isinstance(error, OSError)
-    return f"{error.filename or 'a file'}: {error.strerror}; make it readable or writable, or name another"
+    return error
 
 
-def end(summary: FeedSummary) -> None:
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run it to its end. A second Ctrl-C ends it at once."""
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise click.ClickException(
+            "stopped at once: what was under way may or may not be accepted. Running it again is safe"
+        ) from None
+
+
+def end(summary: FeedSummary, advice: str) -> None:
     """Fail when not everything was settled."""
     if summary.stopped is None and not summary.gave_up:
         return
     left = f"; gave up on {summary.gave_up:,} events" if summary.gave_up else ""
-    raise click.ClickException(
-        f"not finished: {summary.stopped}{left}. Run it again from the start: what was accepted before is recognised"
-    )
+    raise click.ClickException(f"not finished: {summary.stopped}{left}. {advice}")

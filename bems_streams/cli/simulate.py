@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
-from bems_streams.cli.feed_options import end, feed_options, run
+from bems_streams.cli.feed_options import end, feed_options, file_errors, run
 from bems_streams.config import Settings
 from bems_streams.domain.event import microseconds
 from bems_streams.local.feed_report import FeedReport, write_json
@@ -109,14 +109,17 @@ def command(
     )
     scenario = fit_to_events(scenario, events) if events else scenario
     options = FeedOptions(connections=connections, batch_events=batch, give_up_after_seconds=give_up_after)
-    report = FeedReport(f"{scenario.invoices:,} invoices", total=scenario.expected_events, rejects=rejects, shown=show)
     poisoning = _poisoning(bad, scenario, bootstrap, catalogue)
-    with report:
-        summary = run(_simulate(scenario, pace, url, options, report, poisoning))
-    report.print(summary.feed, _tables(summary, report), Console())
-    if json_path:
-        write_json(json_path, summary.feed, _extra(scenario, summary, report))
-    end(summary.feed)
+    with file_errors():
+        report = FeedReport(
+            f"{scenario.invoices:,} invoices", total=scenario.expected_events, rejects=rejects, shown=show
+        )
+        with report:
+            summary = run(_simulate(scenario, pace, url, options, report, poisoning))
+        report.print(summary.feed, _tables(summary, report), Console())
+        if json_path:
+            write_json(json_path, summary.feed, _extra(scenario, summary, report))
+    end(summary.feed, "See that the gateway is up and takes events, then simulate again")
     if summary.poison.failed:
         raise click.ClickException(
             f"{summary.poison.failed} bad records are not proven written: {summary.poison.reason}"

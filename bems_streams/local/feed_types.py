@@ -53,7 +53,7 @@ class FeedOptions:
     """How to send. Events of one invoice share a connection, so they are sent in the order they were offered."""
 
     connections: int = 4
-    batch_events: int = 500  # that a connection collects, over all stages, before it sends
+    batch_events: int = 1000  # that a connection collects, over all stages, before it sends
     batch_bytes: int = 3 * 1024 * 1024
     linger_seconds: float = 0.2
     give_up_after_seconds: float = 300.0

@@ -40,6 +40,7 @@ from bems_streams.local.feed_types import (
 
 Source = Iterable[Offer | Refusal] | AsyncIterable[Offer | Refusal]
 OFFERS_BETWEEN_TURNS: Final = 64
+STOPPED: Final = "stopped on request"
 
 
 async def feed(
@@ -82,15 +83,16 @@ class _Feeding:
 
     async def run(self, offers: Source, stop: asyncio.Event) -> FeedSummary:
         async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(self._obey(stop))]
-            for lane in self._lanes:
-                helpers.append(group.create_task(self._flush_regularly(lane)))
-                group.create_task(self._send_rounds(lane))
+            obeying = group.create_task(self._obey(stop))
+            sending = [group.create_task(self._send_rounds(lane)) for lane in self._lanes]
+            flushing = [group.create_task(self._flush_regularly(lane)) for lane in self._lanes]
             await self._read_until_halt(offers, group)
-            for helper in helpers:
-                helper.cancel()
+            for task in flushing:
+                task.cancel()
             for lane in self._lanes:
                 await lane.finish()
+            await asyncio.wait(sending)
+            obeying.cancel()
         return self._tally.summary()
 
     async def _obey(self, stop: asyncio.Event) -> None:
@@ -110,7 +112,7 @@ class _Feeding:
             task.cancel()
         await asyncio.wait((reading, halted))
         if reading.cancelled():
-            self._tally.stopped = self._tally.stopped or "stopped on request before the end"
+            self._tally.stopped = self._tally.stopped or STOPPED
 
     async def _read(self, offers: Source) -> None:
         try:
@@ -180,6 +182,7 @@ class _Feeding:
         if wait_seconds is None:
             self._despair(f"{reason}; gave up after {self._options.give_up_after_seconds:g} s")
         elif self._halt.is_set():
+            self._tally.stopped = self._tally.stopped or STOPPED
             self._settle_all(batch, Outcome.GAVE_UP, (Problem("", f"{reason}; not retried because of a stop"),))
             return ()
         else:
