@@ -27,8 +27,8 @@ def amount(text: str) -> Amount:
     if _plain(text):
         return Amount(text)
     if _scientific(text):
-        number = Decimal(text)
-        if number.adjusted() < MAX_INTEGER_DIGITS and _plain(expanded := format(number, "f")):
+        expanded = format(Decimal(text), "f")
+        if _plain(expanded):
             return Amount(expanded)
         raise ValueError(_TOO_MANY)
     if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text, re.ASCII) and not re.match(r"-?0[0-9]", text):

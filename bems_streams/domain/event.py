@@ -158,9 +158,7 @@ def _explain(raw: bytes) -> Rejected:
 def _problems_of(name: str, found: msgspec.Raw) -> Iterator[Problem]:
     try:
         _DECODERS[name](found)
-    except RecursionError:
-        yield Problem(name, "nested too deeply: only `attributes` is an object, and its values are texts")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         inner = list(_attribute_problems(found)) if name == "attributes" else []
         yield from inner or [Problem(name, _message(name, error))]
 

@@ -242,6 +242,12 @@ def test_what_is_not_json_is_named_so(raw: bytes, says: str) -> None:
     assert says in rejected.reason
 
 
+def test_no_depth_of_nesting_raises() -> None:
+    """At any depth, also just before the reader's own limit, the answer is a refusal."""
+    for depth in range(1, 1_200):
+        refused(b'{"pqv": ' + b"[" * depth + b"]" * depth + b"}")
+
+
 @pytest.mark.parametrize("document", [None, 1, "x", [], [WHOLE], True])
 def test_only_an_object_is_an_event(document: Any) -> None:
     """Valid JSON of another kind is told apart from broken JSON."""
