@@ -380,5 +380,6 @@ def test_page_fits_any_width(page: Page, tmp_path: Path, width: int) -> None:
         page.browser.save_screenshot(str(tmp_path / f"width-{width}.png"))
         assert page.run("const e = document.documentElement; return e.scrollWidth - e.clientWidth") == 0
         assert page.run("const d = document.getElementById('drawer'); return d.scrollWidth - d.clientWidth") == 0
+        assert page.run("return document.getElementById('drawer').getBoundingClientRect().left") >= 0
     finally:
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

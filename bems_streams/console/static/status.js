@@ -37,7 +37,7 @@ export function judge(feed) {
   const unready = feed.answer.roles.filter((role) => !role.ready);
   if (unready.length) {
     return {
-      state: "degraded", pill: `Live · ${unready.map((role) => role.role).join(", ")} not ready`,
+      state: "degraded", pill: `Live · ${unready.length} not ready`,
       title: "Not everything runs.", text: unready.map((role) => `${role.role}: ${role.reason}`).join(" "),
       age: "The figures are live, but what these processes do may be missing from them.",
     };
