@@ -5,7 +5,7 @@ Not here: what is done with them (flows), where they come from (transport.py).
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -53,7 +53,7 @@ class Work:
         return False
 
 
-async def coalesced(app: Any, stream: Any, max_records: int, linger_seconds: float = 0.0) -> AsyncIterator[Work]:
+async def coalesced(app: Any, stream: Any, max_records: int, linger_seconds: float = 0.0) -> AsyncGenerator[Work, None]:
     """Everything that waits on `stream`, as one piece of work of at most about `max_records` records, again and again.
 
     While one piece is in progress the next ones gather, so a slow broker makes transactions larger, not more numerous.
