@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bems_streams.domain.event import MAX_EVENT_BYTES
+from bems_streams.gateway.body import Gzip
 from bems_streams.gateway.limits import Limits
 from tests.unit.gateway_kit import JSON_HEADERS, STAGE_TOPICS, Bench, encoded, event, is_problem
 
@@ -110,6 +111,13 @@ async def test_a_body_over_the_limit_gets_413(pieces: list[bytes], headers: Mapp
     assert is_problem(reply, 413, "body-too-large")
     assert "2000" in reply.json["detail"]
     assert bench.app.in_flight.bytes == 0
+
+
+def test_a_gzip_bomb_is_never_inflated_in_full() -> None:
+    """One byte over the room is enough to refuse it; 50 MB would be enough to be hurt."""
+    bomb = gzip.compress(b" " * 50_000_000)
+
+    assert len(Gzip().feed(bomb, 2_000)) == 2_001
 
 
 async def test_a_body_of_just_the_limit_is_read() -> None:

@@ -224,6 +224,8 @@ async def test_publishing_is_all_or_an_error_that_says_whether_to_retry() -> Non
 
 async def test_a_caller_that_gave_up_does_not_disturb_the_others() -> None:
     """Its late delivery report finds nobody, and that is fine."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     clients = Clients()
     async with a_producer(clients) as producer:
         clients[0].hold()
@@ -235,6 +237,7 @@ async def test_a_caller_that_gave_up_does_not_disturb_the_others() -> None:
         clients[0].release()
 
         assert isinstance((await patient)[0], Appended)
+    assert complaints == []
 
 
 async def test_a_fatal_error_replaces_the_client() -> None:
