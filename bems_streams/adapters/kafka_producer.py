@@ -76,6 +76,7 @@ class ProducerConfig:
             "queue.buffering.max.messages": self.queue_records,
             "reconnect.backoff.ms": 100,
             "reconnect.backoff.max.ms": 1000,
+            "message.max.bytes": 32 << 20,  # before compression: what fitted into its topic fits the dead letters too
             "topic.metadata.propagation.max.ms": 5000,  # how long a topic may be unknown before its records fail
         }
 

@@ -9,7 +9,8 @@ import os
 import select
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, BinaryIO, Final, NamedTuple
+from io import FileIO
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -36,7 +37,7 @@ class LineFile:
 
     def __init__(self, name: str) -> None:
         self.name = "standard input" if name == "-" else name
-        self._file: BinaryIO = os.fdopen(os.dup(0) if name == "-" else os.open(name, os.O_RDONLY), "rb", 0)
+        self._file = FileIO(os.dup(0) if name == "-" else name)
         self.read_bytes = 0
 
     @property

@@ -235,23 +235,33 @@ def _sending(scenario: Scenario, rng: Random) -> _Sending:
 def _deliveries(draft: _Draft, rng: Random, arrival_us: int, end_us: int) -> list[_Delivery]:
     """When each step happens and when it is sent, by sending time."""
     occurred = _occurrences(draft.course.steps, rng, arrival_us, end_us)
+    sent_us = [
+        _first_sent_us(sending.kind, moment, rng, end_us)
+        for sending, moment in zip(draft.sendings, occurred, strict=True)
+    ]
+    for step in reversed(range(len(occurred))):
+        if draft.sendings[step].kind is Kind.REORDERED:
+            sent_us[step] = max(sent_us[step], sent_us[step + 1] + int(rng.uniform(10, 60) * SECOND_US))
     result: list[_Delivery] = []
-    for step, (sending, occurred_us) in enumerate(zip(draft.sendings, occurred, strict=True)):
-        kind = sending.kind
-        at_us = occurred_us + int(rng.expovariate(0.5) * SECOND_US)
-        if kind is Kind.LATE:
-            delay_us = int(min(LATE_MOST_US, LATE_MEDIAN_US * exp(rng.gauss(0.0, LATE_SPREAD))))
-            at_us = max(at_us, min(at_us + delay_us, end_us))
-        elif kind is Kind.REORDERED:
-            at_us = max(at_us, occurred[step + 1] + int(rng.uniform(10, 60) * SECOND_US))
-        result.append(_Delivery(at_us, step, kind, 0, occurred_us))
+    for step, sending in enumerate(draft.sendings):
+        at_us = sent_us[step]
+        result.append(_Delivery(at_us, step, sending.kind, 0, occurred[step]))
         if sending.copied:
-            again_us = int(rng.uniform(1, 7_200) * SECOND_US)
-            result.append(_Delivery(max(at_us, min(at_us + again_us, end_us)), step, Kind.DUPLICATE, 0, occurred_us))
+            again_us = at_us + int(rng.uniform(1, 7_200) * SECOND_US)
+            result.append(_Delivery(max(at_us, min(again_us, end_us)), step, Kind.DUPLICATE, 0, occurred[step]))
         if sending.mistake is not None:
-            result.append(_Delivery(at_us, step, Kind.INVALID, sending.mistake, occurred_us))
+            result.append(_Delivery(at_us, step, Kind.INVALID, sending.mistake, occurred[step]))
     result.sort(key=lambda delivery: delivery.at_us)
     return result
+
+
+def _first_sent_us(kind: Kind, occurred_us: int, rng: Random, end_us: int) -> int:
+    """A moment after it happened; for a late one hours to months, but not beyond the end."""
+    at_us = occurred_us + int(rng.expovariate(0.5) * SECOND_US)
+    if kind is not Kind.LATE:
+        return at_us
+    delay_us = int(min(LATE_MOST_US, LATE_MEDIAN_US * exp(rng.gauss(0.0, LATE_SPREAD))))
+    return max(at_us, min(at_us + delay_us, end_us))
 
 
 def _occurrences(steps: tuple[Activity, ...], rng: Random, arrival_us: int, end_us: int) -> list[int]:

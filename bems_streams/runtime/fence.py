@@ -22,6 +22,9 @@ TRANSACTION_TIMEOUT_SECONDS: Final = 15
 
 START_TIMEOUT_SECONDS: Final = 60.0
 
+MAX_MESSAGE_BYTES: Final = 32 << 20
+"""Before compression: a record that fitted into its topic compressed must fit into the dead letters as well."""
+
 Position = tuple[str, int]  # topic, partition
 Offsets = Mapping[Position, int]
 
@@ -55,7 +58,9 @@ class KafkaFencedLog:
                 "linger.ms": 5,
                 "batch.size": 1_000_000,
                 "queue.buffering.max.messages": 1_000_000,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
                 "compression.type": "lz4",
+                "logger": logger,
             }
         )
 

@@ -3,11 +3,14 @@
 Not here: seeking there (transport.py) or rebuilding tables (restore.py).
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+logger = logging.getLogger(__name__)
 
 Place = tuple[str, int]
 LogEnds = Mapping[Place, tuple[int, int]]
@@ -20,7 +23,7 @@ class PositionError(Exception):
 
 def log_ends(config: Mapping[str, Any], places: Iterable[Place], timeout_seconds: float) -> LogEnds:
     """The extent of each log. Blocking."""
-    admin = AdminClient(dict(config))
+    admin = AdminClient({**config, "logger": logger})  # type: ignore[dict-item]
     asked = [TopicPartition(topic, partition) for topic, partition in places]
     uncommitted = IsolationLevel.READ_UNCOMMITTED
     answers = [
@@ -43,7 +46,15 @@ def stable_positions(
     offsets that may still be committed, and it takes none from an earlier generation; so after this nobody else can
     move these positions, nor commit what they published. Raises PositionError when records were deleted unread.
     """
-    consumer = Consumer({**config, "group.id": group, "isolation.level": "read_committed", "enable.auto.commit": False})
+    consumer = Consumer(
+        {
+            **config,
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "logger": logger,
+        }
+    )
     try:
         committed = consumer.committed([TopicPartition(*place) for place in places], timeout_seconds)
     finally:

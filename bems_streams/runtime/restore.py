@@ -65,6 +65,7 @@ class Restore:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
                 "fetch.wait.max.ms": 100,
+                "logger": logger,
             }
         )
         try:
