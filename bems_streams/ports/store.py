@@ -1,0 +1,141 @@
+"""Writing the event store: its rows, what one write makes durable, what became of it.
+
+Amounts are decimals as text. Not here: reading it back (reading.py), any implementation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from bems_streams.ports.log import Coordinates
+
+
+class EventRow(NamedTuple):
+    """One stored event: one multi-measure row. Key: (invoice_id, event_id)."""
+
+    event_id: str
+    invoice_id: str
+    stage: str
+    source: str
+    occurred_us: int
+    accepted_us: int
+    stored_us: int
+    at: Coordinates
+    payee_code: str | None = None
+    legal_entity_id: str | None = None
+    invoice_date: str | None = None
+    invoice_due_date: str | None = None
+    invoice_amount: str | None = None
+    currency: str | None = None
+    matched_amount: str | None = None
+    authorized_amount: str | None = None
+    ppv: str | None = None
+    pqv: str | None = None
+    activity: str | None = None
+    attributes: str | None = None  # JSON object as text
+    correlation_id: str | None = None
+
+
+class DeadLetterRow(NamedTuple):
+    """The store's note of a record that it does not hold. Key: its coordinates and the agent.
+
+    The note goes once the record is stored, or found a duplicate, from the same coordinates (replay with mended code),
+    and is not taken for one that already is. The dead-letter topic keeps what happened.
+    """
+
+    at: Coordinates
+    agent: str
+    code: str
+    reason: str
+    accepted_us: int
+    stored_us: int
+    invoice_id: str | None = None
+
+
+class DuplicateRow(NamedTuple):
+    """A record whose event was stored already from other coordinates. Key: its own coordinates."""
+
+    at: Coordinates
+    invoice_id: str
+    event_id: str
+    accepted_us: int
+    stored_us: int
+
+
+class InvoiceRow(NamedTuple):
+    """The newest known state of one invoice, as the tracker published it. Key: invoice_id; `revision` only grows."""
+
+    invoice_id: str
+    revision: int
+    status: str
+    stage: str
+    entered_us: int
+    last_occurred_us: int
+    updated_us: int
+    deadline_us: int | None
+    stuck_since_us: int | None
+    events: int
+    document: str  # the whole status record, JSON
+    payee_code: str | None = None
+    legal_entity_id: str | None = None
+    invoice_due_date: str | None = None
+    invoice_amount: str | None = None
+    currency: str | None = None
+
+
+class AlertRow(NamedTuple):
+    """A stuck or cleared alert. Key: (invoice_id, stage, deadline_us, kind)."""
+
+    invoice_id: str
+    stage: str
+    deadline_us: int
+    kind: str  # stuck | cleared
+    raised_us: int
+    document: str  # the whole alert record, JSON
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBatch:
+    """What one write makes durable, all or nothing."""
+
+    events: Sequence[EventRow] = ()
+    dead_letters: Sequence[DeadLetterRow] = ()
+    invoices: Sequence[InvoiceRow] = ()
+    alerts: Sequence[AlertRow] = ()
+
+
+class WriteOutcome(StrEnum):
+    """What became of one event row. STORED and DUPLICATE each stand for exactly one row more, REPLAYED for none."""
+
+    STORED = "stored"  # new
+    REPLAYED = "replayed"  # a record from coordinates already stored, or already noted as a duplicate: nothing changed
+    DUPLICATE = "duplicate"  # the same event from other coordinates: noted; the row stored first stays as it is
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """One outcome per row of `StoreBatch.events`, same order."""
+
+    outcomes: Sequence[WriteOutcome]
+
+
+class EventStore(Protocol):
+    """Where rows live. Idempotent: writing a batch again changes nothing. Blocking; call it off the event loop.
+
+    Raises StoreUnavailableError when nothing was written and trying again may help.
+    """
+
+    def write(self, batch: StoreBatch) -> WriteResult:
+        """Write everything in one transaction; durable and visible to readers on return."""
+
+    def close(self) -> None:
+        """Release files and connections."""
+
+
+class StoreUnavailableError(Exception):
+    """The store is away, locked or full; nothing of the batch was written. Retriable."""
+
+
+class StoreUnusableError(Exception):
+    """The store cannot serve this program until someone acts: a newer schema, a damaged file, a wrong URL."""
