@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from bems_streams.local.kafka import EmbeddedKafka
+
+settings.register_profile("bems", deadline=None)  # a busy machine is no failure
+settings.load_profile("bems")
 
 
 @pytest.fixture(scope="session")

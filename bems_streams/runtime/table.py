@@ -24,6 +24,8 @@ _AFTER_DEADLINES: Final = b"e"
 _CHANGELOG: Final = b"m:changelog"
 _U64: Final = struct.Struct(">Q")
 
+_DAMAGED: Final = ("Corruption", "IO error: No such file or directory")
+
 WRITE_BUFFER_BYTES: Final = 16 << 20
 BLOCK_CACHE_BYTES: Final = 32 << 20
 
@@ -34,22 +36,27 @@ class TablePartition:
     def __init__(self, folder: Path, number: int) -> None:
         self.number = number
         self._path = folder / f"{number:03d}"
+        self._removed = folder / f"{number:03d}.removed"
         self._open()
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        options = rocksdict.Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-        options.set_max_open_files(64)
-        options.set_keep_log_file_num(2)
-        blocks = rocksdict.BlockBasedOptions()
-        blocks.set_block_cache(rocksdict.Cache(BLOCK_CACHE_BYTES))
-        blocks.set_bloom_filter(10, False)
-        options.set_block_based_table_factory(blocks)
-        self._db = rocksdict.Rdict(str(self._path), options=options)
+        shutil.rmtree(self._removed, ignore_errors=True)
+        try:
+            self._db = rocksdict.Rdict(str(self._path), options=_options())
+        except Exception as error:  # rocksdict's own have no type; the text begins with RocksDB's status
+            if not str(error).startswith(_DAMAGED):
+                raise
+            logger.warning("table %d is damaged and is rebuilt from the changelog: %s", self.number, error)
+            self._remove()
+            self._db = rocksdict.Rdict(str(self._path), options=_options())
         stored = self._db.get(_CHANGELOG)
         self.changelog_offset = 0 if stored is None else _U64.unpack(stored)[0]
+
+    def _remove(self) -> None:
+        """Under another name first: of a folder removed by half, RocksDB might take what is left for the whole."""
+        self._path.rename(self._removed)
+        shutil.rmtree(self._removed)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Stored values, same order; None where there is none."""
@@ -108,12 +115,25 @@ class TablePartition:
     def wipe(self) -> None:
         """Start empty: the changelog rebuilds it."""
         self._db.close()
-        shutil.rmtree(self._path)
+        self._remove()
         self._open()
 
     def close(self) -> None:
         """Flush and release the lock on the folder."""
         self._db.close()
+
+
+def _options() -> rocksdict.Options:
+    options = rocksdict.Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_open_files(64)
+    options.set_keep_log_file_num(2)
+    blocks = rocksdict.BlockBasedOptions()
+    blocks.set_block_cache(rocksdict.Cache(BLOCK_CACHE_BYTES))
+    blocks.set_bloom_filter(10, False)
+    options.set_block_based_table_factory(blocks)
+    return options
 
 
 def _deadline_of(stored: bytes | None) -> int:
