@@ -34,8 +34,10 @@ class MemoryStore:
 
     def write(self, batch: StoreBatch) -> WriteResult:
         """See the port."""
-        for row in (*batch.events, *batch.invoices):
-            valued(row.currency, row.invoice_amount)
+        for event in batch.events:
+            valued(event.currency, event.invoice_amount)
+        for invoice in batch.invoices:
+            valued(invoice.currency, invoice.invoice_amount)
         tables = self._tables
         with tables.lock:
             outcomes = [self._store(row) for row in batch.events]

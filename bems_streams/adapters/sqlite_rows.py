@@ -37,7 +37,7 @@ def event_values(row: EventRow) -> Values:
 
 def event_row(values: Values) -> EventRow:
     """The inverse of `event_values`."""
-    return EventRow(*values[:_AT], Coordinates(*values[_AT:_AFTER]), *values[_AFTER:])
+    return EventRow._make((*values[:_AT], Coordinates(*values[_AT:_AFTER]), *values[_AFTER:]))
 
 
 def duplicate_row(values: Values) -> DuplicateRow:
