@@ -245,12 +245,12 @@ def _deliveries(draft: _Draft, rng: Random, arrival_us: int, end_us: int) -> lis
     result: list[_Delivery] = []
     for step, sending in enumerate(draft.sendings):
         at_us = sent_us[step]
+        if sending.mistake is not None:
+            result.append(_Delivery(at_us, step, Kind.INVALID, sending.mistake, occurred[step]))
         result.append(_Delivery(at_us, step, sending.kind, 0, occurred[step]))
         if sending.copied:
             again_us = at_us + int(rng.uniform(1, 7_200) * SECOND_US)
             result.append(_Delivery(max(at_us, min(again_us, end_us)), step, Kind.DUPLICATE, 0, occurred[step]))
-        if sending.mistake is not None:
-            result.append(_Delivery(at_us, step, Kind.INVALID, sending.mistake, occurred[step]))
     result.sort(key=lambda delivery: delivery.at_us)
     return result
 
