@@ -103,7 +103,11 @@ def open_writer(path: Path, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) 
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write."""
     connection = _connect(path, "ro", LOCK_TIMEOUT_SECONDS)
-    connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
+    try:
+        connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -19,8 +19,9 @@ class ReadPool:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a generator that is collected while we hold it gives back in this same thread
         self._idle: list[sqlite3.Connection] = []
+        self._lent: set[sqlite3.Connection] = set()
         self._identity: FileIdentity | None = None
 
     @contextmanager
@@ -49,18 +50,23 @@ class ReadPool:
                 self._identity = identity
             if identity is None:
                 return None
-            if self._idle:
-                return self._idle.pop(), identity
+            connection = self._idle.pop() if self._idle else self._opened()
+            if connection is None:
+                return None
+            self._lent.add(connection)
+        return connection, identity
+
+    def _opened(self) -> sqlite3.Connection | None:
+        """A further connection; None while the file has no tables yet."""
         connection = open_for_reading(self._path)
         try:
-            ready = self._ready(connection)
+            if self._ready(connection):
+                return connection
         except BaseException:
             connection.close()
             raise
-        if not ready:
-            connection.close()
-            return None
-        return connection, identity
+        connection.close()
+        return None
 
     def _ready(self, connection: sqlite3.Connection) -> bool:
         state = state_of(connection, self._path)
@@ -72,20 +78,25 @@ class ReadPool:
         return state is SchemaState.CURRENT
 
     def _give_back(self, connection: sqlite3.Connection, identity: FileIdentity) -> None:
-        if connection.in_transaction:
-            connection.rollback()
         with self._lock:
+            if connection not in self._lent:
+                return  # closed meanwhile
+            self._lent.remove(connection)
+            if connection.in_transaction:
+                connection.rollback()
             if identity == self._identity:
                 self._idle.append(connection)
-                return
-        connection.close()
+            else:
+                connection.close()
 
     def _drop_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
     def close(self) -> None:
-        """Close idle connections; lent ones close when they come back."""
+        """Close every connection, also those lent: an iterator that was given up must not hold the file."""
         with self._lock:
             self._identity = None
             self._drop_idle()
+            while self._lent:
+                self._lent.pop().close()

@@ -93,7 +93,8 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
             migrate(connection, path, broken)
 
         assert state_of(connection, path) is SchemaState.CURRENT
-    assert [row.event_id for row in backend.open_reader().events()] == ["e-1"]
+    with closing(backend.open_reader()) as reader:
+        assert [row.event_id for row in reader.events()] == ["e-1"]
 
 
 def test_a_reader_does_not_guess_at_an_older_file(tmp_path: Path) -> None:
