@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from bems_streams.domain.problems import Rejected
-from bems_streams.flows.accept import Accepted, Entrance, One, Outcome, accept, split
+from bems_streams.flows.accept import Accepted, Entrance, One, Outcome, Unproven, accept, split
 from bems_streams.gateway.availability import Availability
 from bems_streams.gateway.body import RETRY_SOON, Gone, Receive, read_body
 from bems_streams.gateway.limits import InFlight, Limits, Ticket
 from bems_streams.gateway.problems import Kind, Refusal, field_problems
 from bems_streams.gateway.receipts import Answer, batch_answer, one_answer, refusal_answer, unavailable
-from bems_streams.gateway.request import correlation_id_of, encoding_of, new_correlation_id
+from bems_streams.gateway.request import CorrelationIds, encoding_of
 from bems_streams.metrics import GatewayMetrics
 from bems_streams.ports import Appender
 
@@ -26,6 +26,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX: Final = "/v1/"
+OUTCOMES: Final[Mapping[type, str]] = {Accepted: "accepted", Rejected: "rejected", Unproven: "unavailable"}
 
 
 class Gateway:
@@ -49,6 +50,12 @@ class Gateway:
         self._availability = availability
         self._limits = limits
         self._metrics = metrics
+        self._counters = {
+            (stage, outcome): metrics.events.labels(stage, outcome)
+            for stage in stage_topics
+            for outcome in (*OUTCOMES.values(), "throttled")
+        }
+        self._correlation_ids = CorrelationIds()
         self._cold = cold
         self.in_flight = InFlight(limits)
         metrics.in_flight.set_function(lambda: self.in_flight.events)
@@ -63,10 +70,10 @@ class Gateway:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = dict(scope["headers"])
-        correlation_id = correlation_id_of(headers)
+        correlation_id = self._correlation_ids.of(headers)
         if isinstance(correlation_id, Refusal):
             answer: Answer | Refusal | Gone = correlation_id
-            correlation_id = new_correlation_id()
+            correlation_id = self._correlation_ids.new()
         else:
             answer = await self._answer_or_apologise(scope, headers, receive, correlation_id)
         if isinstance(answer, Refusal):
@@ -133,15 +140,13 @@ class Gateway:
         return Refusal(Kind.NOT_FOUND, f"post events to one of {known}; /docs explains the rest")
 
     def _count_outcomes(self, entrance: Entrance, outcomes: list[Outcome]) -> None:
-        accepted = sum(isinstance(outcome, Accepted) for outcome in outcomes)
-        rejected = sum(isinstance(outcome, Rejected) for outcome in outcomes)
-        self._count(entrance, "accepted", accepted)
-        self._count(entrance, "rejected", rejected)
-        self._count(entrance, "unavailable", len(outcomes) - accepted - rejected)
+        kinds = [type(outcome) for outcome in outcomes]
+        for kind, name in OUTCOMES.items():
+            if events := kinds.count(kind):
+                self._count(entrance, name, events)
 
     def _count(self, entrance: Entrance, outcome: str, events: int) -> None:
-        if events:
-            self._metrics.events.labels(entrance.stage, outcome).inc(events)
+        self._counters[entrance.stage, outcome].inc(events)
 
 
 async def _send(answer: Answer, correlation_id: str, send: Send) -> None:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from bems_streams.gateway.docs import docs_page
 from bems_streams.gateway.problems import PROBLEM_TYPE, Kind, Refusal, document
 from bems_streams.gateway.receipts import JSON_TYPE
-from bems_streams.gateway.request import new_correlation_id
+from bems_streams.gateway.request import CorrelationIds
 from bems_streams.health import Health
 
 _CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -64,7 +64,7 @@ async def _other_method(request: Request, error: Exception) -> Response:
 
 
 def _problem(request: Request, refusal: Refusal) -> Response:
-    correlation_id = new_correlation_id()
+    correlation_id = CorrelationIds().new()
     headers = {name.decode(): value.decode() for name, value in refusal.headers}
     return Response(
         document(refusal, request.url.path, correlation_id),

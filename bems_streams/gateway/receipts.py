@@ -5,6 +5,7 @@ Not here: how events become durable (flows/accept.py).
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -60,9 +61,15 @@ def receipt(accepted: Accepted, cell: str, status: int | None = None) -> Receipt
         topic=topic,
         partition=partition,
         offset=offset,
-        accepted_at=instant(accepted.proof.accepted_us).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        accepted_at=_rfc3339(accepted.proof.accepted_us),
         receipt=f"{cell}/{topic}/{partition}/{offset}",
     )
+
+
+@lru_cache(maxsize=64)
+def _rfc3339(moment_us: int) -> str:
+    """Records that the broker appended together share their time."""
+    return instant(moment_us).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def one_answer(outcome: Outcome, cell: str) -> Answer | Refusal:
