@@ -1,0 +1,1 @@
+"""Measurements of this machine. Not here: anything that the product imports."""
