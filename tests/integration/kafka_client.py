@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported implicitly
 
 ANSWER_SECONDS = 30.0
@@ -55,7 +55,7 @@ def read_all(bootstrap: str, topic: str, partitions: int = 3) -> list[str]:
         values: list[str] = []
         for partition in range(partitions):
             at = TopicPartition(topic, partition, 0)
-            _, end = consumer.get_watermark_offsets(at, timeout=ANSWER_SECONDS)
+            end = _end_offset(consumer, at)
             consumer.assign([at])
             read = 0
             while read < end:
@@ -66,3 +66,18 @@ def read_all(bootstrap: str, topic: str, partitions: int = 3) -> list[str]:
         return sorted(values)
     finally:
         consumer.close()
+
+
+def _end_offset(consumer: Consumer, at: TopicPartition) -> int:
+    """One past the last record. Just after a topic was created or a leader changed, the first answer may be an error."""
+    ends: list[int] = []
+
+    def answered() -> bool:
+        try:
+            ends.append(consumer.get_watermark_offsets(at, timeout=ANSWER_SECONDS)[1])
+        except KafkaException:
+            return False
+        return True
+
+    until(answered, f"{at.topic}/{at.partition} has a leader that answers")
+    return ends[0]
