@@ -69,7 +69,7 @@ def read_all(bootstrap: str, topic: str, partitions: int = 3) -> list[str]:
 
 
 def _end_offset(consumer: Consumer, at: TopicPartition) -> int:
-    """One past the last record. Just after a topic was created or a leader changed, the first answer may be an error."""
+    """One past the last record. Just after a topic was created or its leader changed, answers may be errors."""
     ends: list[int] = []
 
     def answered() -> bool:
