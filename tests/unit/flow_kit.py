@@ -191,7 +191,7 @@ class MemoryTable:
 
     def restore(self, broker: MemoryBroker, number: int = 0) -> None:
         """What the runtime does before work begins: apply what the changelog has and this table lacks."""
-        log = broker.logs[CHANGELOG, number]
+        log = broker.logs.get((CHANGELOG, number), [])
         for offset in range(self.ends[number], len(log)):
             key, value = log[offset].key or b"", log[offset].value or b""
             stored = self.states[number].get(key)

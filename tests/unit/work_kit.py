@@ -4,12 +4,21 @@ Not here: Kafka, Faust, or what is done with the batches.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bems_streams.ports import RawRecord
 from bems_streams.runtime.batch import Batch, Pipeline
+
+
+async def until(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
+    """Let everything else run until it holds."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to hold in time"
+        await asyncio.sleep(0)
 
 
 @dataclass(eq=False)
