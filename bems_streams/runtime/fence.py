@@ -25,6 +25,17 @@ START_TIMEOUT_SECONDS: Final = 60.0
 MAX_MESSAGE_BYTES: Final = 32 << 20
 """Before compression: a record that fitted into its topic compressed must fit into the dead letters as well."""
 
+SETTINGS: Final[Mapping[str, str | int]] = {
+    "transaction.timeout.ms": TRANSACTION_TIMEOUT_SECONDS * 1000,
+    "message.timeout.ms": TRANSACTION_TIMEOUT_SECONDS * 1000 - 1000,
+    "message.max.bytes": MAX_MESSAGE_BYTES,
+    "partitioner": "murmur2_random",
+    "linger.ms": 5,
+    "batch.size": 1_000_000,
+    "queue.buffering.max.messages": 1_000_000,
+    "compression.type": "lz4",
+}
+
 Position = tuple[str, int]  # topic, partition
 Offsets = Mapping[Position, int]
 
@@ -48,21 +59,7 @@ class KafkaFencedLog:
     """FencedLog over librdkafka. One transaction at a time; not for use from several tasks at once."""
 
     def __init__(self, config: Mapping[str, Any], transactional_id: str) -> None:
-        self._producer = Producer(
-            {
-                **config,
-                "transactional.id": transactional_id,
-                "transaction.timeout.ms": TRANSACTION_TIMEOUT_SECONDS * 1000,
-                "message.timeout.ms": TRANSACTION_TIMEOUT_SECONDS * 1000 - 1000,
-                "partitioner": "murmur2_random",
-                "linger.ms": 5,
-                "batch.size": 1_000_000,
-                "queue.buffering.max.messages": 1_000_000,
-                "message.max.bytes": MAX_MESSAGE_BYTES,
-                "compression.type": "lz4",
-                "logger": logger,
-            }
-        )
+        self._producer = Producer({**config, **SETTINGS, "transactional.id": transactional_id, "logger": logger})
 
     def start(self) -> None:
         """InitProducerId: ends any transaction that a previous process with the same id left open. Blocking."""

@@ -77,9 +77,9 @@ class Settled:
         return min(self._settled(owned, TP(topic, number), now_us) for topic in self._topics)
 
     def _settled(self, owned: Owned, tp: TP, now_us: int) -> int:
-        end = self._app.consumer.highwater(tp)
-        if end is None:
+        end, polled_us = self._app.consumer.highwater(tp), self._app.consumer.polled_us(tp)
+        if end is None or polled_us is None:
             return 0
-        if owned.positions[tp.topic, tp.partition] >= end:
-            return now_us - UNSEEN_US
+        if owned.positions[tp.topic, tp.partition] >= end:  # as of the last answer: a leader may be away since
+            return int(min(now_us, polled_us)) - UNSEEN_US
         return owned.accepted.get((tp.topic, tp.partition), 0) - 1000  # others may share the last record's millisecond

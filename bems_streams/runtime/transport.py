@@ -110,6 +110,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             return before, {}
         return before, records
 
+    def polled_us(self, tp: TP) -> int | None:
+        """When the partition's leader last answered a fetch, which is how old `highwater` is; None before the first."""
+        polled_ms: int | None = self._ensure_consumer().last_poll_timestamp(tp)
+        return None if polled_ms is None else polled_ms * 1000
+
     @property
     def identity(self) -> tuple[int, str]:
         """(generation, member id) as the group coordinator knows this worker."""
@@ -147,6 +152,11 @@ class BatchConsumer(driver.Consumer):
         """(generation, member id)."""
         thread: BatchThread = self._thread  # type: ignore[assignment]
         return thread.identity
+
+    def polled_us(self, tp: TP) -> int | None:
+        """When `highwater` was true, microseconds since 1970 UTC; None before the first fetch."""
+        thread: BatchThread = self._thread  # type: ignore[assignment]
+        return thread.polled_us(tp)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Faust: stop the flow, clear queues, wait for work in flight, commit."""

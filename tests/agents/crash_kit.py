@@ -198,6 +198,10 @@ class CrashingConsumer(Consumer):
         """As Faust's consumer."""
         return len(self._world.topics.get((tp.topic, tp.partition), ()))
 
+    def polled_us(self, tp: Any) -> int:
+        """The broker answers always."""
+        return self._world.clock.us
+
 
 class Process:
     """One process of an agent; `loop` names its stream loop."""
