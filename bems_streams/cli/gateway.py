@@ -86,6 +86,7 @@ def command(
     reach = ProducerConfig(bootstrap or settings.bootstrap, "bems-gateway", delivery_timeout_seconds)
     with ExitStack() as held:
         listener = held.enter_context(_listen(address, port))
+        click.echo(f"gateway: http://{_printable(listener)}/docs")
         producer = _producer(reach)
         availability = Availability()
         registry = CollectorRegistry()
@@ -103,7 +104,6 @@ def command(
         )
         check = _check(loaded, reach.bootstrap, producer)
         grace_seconds = delivery_timeout_seconds + ANSWER_SECONDS
-        click.echo(f"gateway: http://{_printable(listener)}/docs")
         running = Running(availability, check, partial(producer.close, FLUSH_SECONDS), grace_seconds)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(app, listener, running))

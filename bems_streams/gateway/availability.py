@@ -5,11 +5,15 @@ Not here: how to find out (adapters/kafka_producer.py, the composition root).
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from typing import Final
 
 from bems_streams.topics_plan import TopicAdminError, UnsafeClusterError
 
 log = logging.getLogger(__name__)
+
+COMPARE_EVERY_SECONDS: Final = 60.0
 
 
 class Availability:
@@ -38,27 +42,44 @@ class Availability:
 
 
 class ClusterCheck:
-    """Why events cannot be made durable now, else None. Blocking.
+    """Why events cannot be made durable now, else None. Blocking; not thread-safe.
 
-    `refuse_unsafe` compares the cluster with the catalogue; it runs at every first and regained contact, because
-    topics may have been changed meanwhile.
+    `refuse_unsafe` compares the cluster with the catalogue: at every first and regained contact, and once a minute,
+    because somebody may change topics meanwhile.
     """
 
-    def __init__(self, unreachable: Callable[[], str | None], refuse_unsafe: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        unreachable: Callable[[], str | None],
+        refuse_unsafe: Callable[[], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._unreachable = unreachable
         self._refuse_unsafe = refuse_unsafe
-        self._known_safe = False
+        self._now = now
+        self._found_safe: float | None = None
 
     def __call__(self) -> str | None:
         """One check."""
         reason = self._unreachable()
-        if reason is None and not self._known_safe:
-            try:
-                self._refuse_unsafe()
-            except (TopicAdminError, UnsafeClusterError) as error:
-                reason = str(error)
-        self._known_safe = reason is None
+        if reason is None and (self._found_safe is None or self._now() - self._found_safe >= COMPARE_EVERY_SECONDS):
+            reason = self._compare()
+        if reason is not None:
+            self._found_safe = None
         return reason
+
+    def _compare(self) -> str | None:
+        try:
+            self._refuse_unsafe()
+        except UnsafeClusterError as error:
+            return str(error)
+        except TopicAdminError as error:
+            if self._found_safe is None:
+                return str(error)
+            log.warning("the topics could not be compared again, going on with what was found before: %s", error)
+            return None
+        self._found_safe = self._now()
+        return None
 
 
 async def watch(availability: Availability, check: Callable[[], str | None], interval_seconds: float) -> None:

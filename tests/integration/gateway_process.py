@@ -63,6 +63,8 @@ class GatewayProcess:
         line = self.process.stdout.readline()
         assert line.startswith("gateway: http://"), f"it said {line!r} and {log.read_text()}"
         self.url = line.split()[1].removesuffix("/docs")
+        self.host, _, port = self.url.removeprefix("http://").partition(":")
+        self.port = int(port)
 
     def client(self) -> httpx.Client:
         """A client whose requests outlast the gateway's own timeouts."""

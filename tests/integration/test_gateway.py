@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import signal
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import httpx
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, murmur2
 
+from bems_streams.adapters.kafka_admin import KafkaTopicAdmin
 from bems_streams.local.kafka import EmbeddedKafka
 from bems_streams.local.ports import free_ports
 from tests.integration.gateway_process import (
@@ -79,6 +82,50 @@ def test_missing_topics_are_named_until_they_are_created(kafka: EmbeddedKafka, t
     assert len(records(kafka.bootstrap, [topics.catalogue.stage_topics["posting"]])) == 1
 
 
+def test_a_cluster_that_would_lose_back_dated_events_gets_none(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """A topic that keeps records by the sender's clock is refused by name, until it is repaired."""
+    topics = own_topics(tmp_path)
+    topics.apply(kafka.bootstrap)
+    topic = topics.catalogue.stage_topics["posting"]
+    admin = KafkaTopicAdmin(kafka.bootstrap, 10)
+    admin.alter({topic: {"message.timestamp.type": "CreateTime"}})
+    poll(lambda: admin.describe([topic])[topic].config["message.timestamp.type"] == "CreateTime", 30)
+
+    with running_gateway(kafka.bootstrap, topics, tmp_path) as gateway, gateway.client() as client:
+        poll(lambda: topic in gateway.readiness().text, 30, lambda: gateway.readiness().text)
+        refused = client.post("/v1/ingestion/events", json=event(1))
+        topics.apply(kafka.bootstrap)
+        gateway.await_ready()
+        accepted = client.post("/v1/ingestion/events", json=event(1))
+
+    assert (refused.status_code, accepted.status_code) == (503, 202)
+
+
+def test_senders_that_vanish_leave_nothing_in_flight(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Connections cut in the middle of a body, or before the answer, cost nothing afterwards."""
+    topics = own_topics(tmp_path)
+    topics.apply(kafka.bootstrap)
+    head = (
+        "POST /v1/ingestion/events HTTP/1.1\r\nHost: b\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+    )
+
+    with running_gateway(kafka.bootstrap, topics, tmp_path) as gateway, gateway.client() as client:
+        gateway.await_ready()
+        for number in range(20):
+            body = json.dumps(event(number)).encode()
+            for sent in (body, body[:10]):
+                with socket.create_connection((gateway.host, gateway.port), 10) as connection:
+                    connection.sendall(head.format(len(body)).encode() + sent)
+
+        def settled() -> bool:
+            lines = client.get("/metrics").text.splitlines()
+            gone = 'bems_gateway_requests_total{status="disconnected"} 20.0'
+            done = 'bems_gateway_events_total{outcome="accepted",stage="ingestion"} 20.0'
+            return {gone, done, "bems_gateway_in_flight_events 0.0"} <= set(lines)
+
+        poll(settled, 20, lambda: client.get("/metrics").text)
+
+
 def test_a_broker_that_comes_dies_and_returns_costs_no_receipt(tmp_path: Path) -> None:
     """503 before it is there and while it is away, 202 again by itself, and every 202 is in the log."""
     (port,) = free_ports(1)
@@ -113,6 +160,40 @@ def test_a_broker_that_comes_dies_and_returns_costs_no_receipt(tmp_path: Path) -
     for receipt in receipts:
         assert json.loads(found[place(receipt)].value() or b"")["event_id"] == receipt["event_id"]
     assert len(receipts) == 35
+
+
+def test_a_broker_that_hangs_gets_an_honest_answer(tmp_path: Path) -> None:
+    """503 that claims neither that the event was written nor that it was not, also when the gateway is told to stop."""
+    topics = own_topics(tmp_path)
+    options = ("--delivery-timeout-seconds", "2")
+    with (
+        EmbeddedKafka(tmp_path / "kafka") as kafka,
+        running_gateway(kafka.bootstrap, topics, tmp_path, *options) as gateway,
+        gateway.client() as client,
+    ):
+        topics.apply(kafka.bootstrap)
+        gateway.await_ready()
+        assert client.post("/v1/ingestion/events", json=event(1)).status_code == 202
+        replies: list[httpx.Response] = []
+        waiting = threading.Thread(
+            target=lambda: replies.append(client.post("/v1/ingestion/events", json=event(2)))  # holds until the timeout
+        )
+
+        os.kill(kafka.pids[1], signal.SIGSTOP)
+        try:
+            waiting.start()
+            with httpx.Client(trust_env=False, timeout=10) as observer:
+                metrics = f"{gateway.url}/metrics"
+                poll(lambda: "bems_gateway_in_flight_events 1.0" in observer.get(metrics).text, 10)
+            code = gateway.stop()
+            waiting.join(30)
+        finally:
+            os.kill(kafka.pids[1], signal.SIGCONT)
+
+    assert code == 0
+    (reply,) = replies
+    assert reply.status_code == 503
+    assert reply.json()["detail"].startswith("may or may not be written")
 
 
 def test_a_stop_under_load_breaks_no_promise(kafka: EmbeddedKafka, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bems_streams.gateway.availability import Availability, ClusterCheck, watch
+from bems_streams.gateway.availability import COMPARE_EVERY_SECONDS, Availability, ClusterCheck, watch
 from bems_streams.topics_plan import TopicAdminError, UnsafeClusterError
 from tests.unit.gateway_kit import until
 
@@ -16,9 +16,10 @@ class Cluster:
         self.away: str | None = None
         self.unsafe: Exception | None = None
         self.compared = 0
+        self.now_seconds = 100.0
 
     def check(self) -> ClusterCheck:
-        return ClusterCheck(lambda: self.away, self._refuse_unsafe)
+        return ClusterCheck(lambda: self.away, self._refuse_unsafe, lambda: self.now_seconds)
 
     def _refuse_unsafe(self) -> None:
         self.compared += 1
@@ -27,12 +28,40 @@ class Cluster:
 
 
 def test_a_cluster_in_order_is_compared_once() -> None:
-    """Every second would be a burden."""
+    """Not at every check, which comes every second."""
     cluster = Cluster()
     check = cluster.check()
 
     assert [check(), check(), check()] == [None, None, None]
     assert cluster.compared == 1
+
+
+def test_topics_that_somebody_makes_unsafe_are_noticed_within_a_minute() -> None:
+    """Also while events flow."""
+    cluster = Cluster()
+    check = cluster.check()
+    check()
+    cluster.unsafe = UnsafeClusterError([])
+
+    cluster.now_seconds += COMPARE_EVERY_SECONDS - 1
+    before = check()
+    cluster.now_seconds += 1
+    after = check()
+
+    assert before is None
+    assert after == str(cluster.unsafe)
+
+
+def test_a_later_comparison_that_gets_no_answer_stops_nothing() -> None:
+    """The cluster takes records and was safe a minute ago; the comparison is tried again at the next check."""
+    cluster = Cluster()
+    check = cluster.check()
+    check()
+    cluster.unsafe = TopicAdminError("too busy to tell")
+    cluster.now_seconds += COMPARE_EVERY_SECONDS
+
+    assert [check(), check()] == [None, None]
+    assert cluster.compared == 3
 
 
 def test_an_absent_cluster_is_not_compared() -> None:
