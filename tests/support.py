@@ -8,8 +8,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +26,10 @@ from bems_streams.topics import Catalogue, load_catalogue
 from bems_streams.topics_plan import Patience, apply_plan
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-REAL_LOG = REPOSITORY.parent / "shared" / "data" / "bpic2019-sample.jsonl.gz"
+REAL_LOG = Path(os.environ.get("BEMS_REAL_LOG", REPOSITORY.parent / "shared" / "data" / "bpic2019-sample.jsonl.gz"))
+"""9,704 real events of 676 invoices (2018). A missing file fails the tests that need it."""
+
+STAGES = ["ingestion", "reconciliation", "authorization", "posting"]
 
 T = TypeVar("T")
 
@@ -52,6 +57,47 @@ def real_lines() -> Iterator[bytes]:
     with gzip.open(REAL_LOG, "rb") as lines:
         for line in lines:
             yield line.rstrip(b"\n")
+
+
+def expected_states() -> dict[str, dict[str, Any]]:
+    """What each invoice's state must be, computed from the log alone, without any code of the product."""
+    by_invoice: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for event in real_events():
+        by_invoice[event["invoice_id"]].append(event)
+    states = {}
+    for invoice, events in by_invoice.items():
+        latest = max(datetime.fromisoformat(event["occurred_at"]) for event in events)
+        stage = max(
+            (event["stage"] for event in events if datetime.fromisoformat(event["occurred_at"]) == latest),
+            key=STAGES.index,
+        )
+        counts = {name: sum(event["stage"] == name for event in events) for name in STAGES}
+        closed = stage == "posting"
+        reopened = not closed and counts["posting"] > 0
+        states[invoice] = {
+            "stage": stage,
+            "status": "closed" if closed else "reopened" if reopened else "open",
+            "events": len(events),
+            "counts": {name: count for name, count in counts.items() if count},
+            "last_occurred_at": latest,
+            "skipped": [name for name in STAGES[: STAGES.index(stage)] if not counts[name]],
+        }
+    return states
+
+
+def shown_states(statuses: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same facts, from the status documents that a cell shows, by invoice id."""
+    return {
+        invoice: {
+            "stage": status["stage"],
+            "status": status["status"],
+            "events": status["events"],
+            "counts": {name: stage["events"] for name, stage in status["stages"].items()},
+            "last_occurred_at": datetime.fromisoformat(status["last_occurred_at"]),
+            "skipped": list(status["skipped_stages"]),
+        }
+        for invoice, status in statuses.items()
+    }
 
 
 def append_events(bootstrap: str, catalogue: Catalogue, lines: Sequence[bytes]) -> None:

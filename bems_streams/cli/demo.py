@@ -5,6 +5,7 @@ Not here: the cell (local/cell.py), feeding and accounting (local/demo.py).
 
 import json
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -77,6 +78,7 @@ def command(
     """
     settings = Settings()
     console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stop everything in order
     plan = _plan(events, rate or (1000.0 if leave else None), seed, path, time_scale)
     with ExitStack() as held:
         if state_dir is None and leave:

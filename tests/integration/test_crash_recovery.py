@@ -1,66 +1,21 @@
 """The promise: whatever is killed, whenever, nothing is lost, doubled or wrong."""
 
 import shutil
-from collections import defaultdict
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
 
 import pytest
 
 from tests.integration.conftest import StartCell
-from tests.support import RunningCell, eventually, real_events, real_lines
+from tests.support import RunningCell, eventually, expected_states, real_lines, shown_states
 
-STAGES = ["ingestion", "reconciliation", "authorization", "posting"]
 EVENTS, INVOICES = 9704, 676
-
-
-def expected_states() -> dict[str, dict[str, Any]]:
-    """What each invoice's state must be, computed from the log alone, without any code of the product."""
-    by_invoice: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for event in real_events():
-        by_invoice[event["invoice_id"]].append(event)
-    states = {}
-    for invoice, events in by_invoice.items():
-        latest = max(datetime.fromisoformat(event["occurred_at"]) for event in events)
-        stage = max(
-            (event["stage"] for event in events if datetime.fromisoformat(event["occurred_at"]) == latest),
-            key=STAGES.index,
-        )
-        counts = {name: sum(event["stage"] == name for event in events) for name in STAGES}
-        closed = stage == "posting"
-        reopened = not closed and counts["posting"] > 0
-        states[invoice] = {
-            "stage": stage,
-            "status": "closed" if closed else "reopened" if reopened else "open",
-            "events": len(events),
-            "counts": {name: count for name, count in counts.items() if count},
-            "last_occurred_at": latest,
-            "skipped": [name for name in STAGES[: STAGES.index(stage)] if not counts[name]],
-        }
-    return states
-
-
-def shown_states(running: RunningCell) -> dict[str, dict[str, Any]]:
-    """The same facts, as the cell shows them."""
-    return {
-        invoice: {
-            "stage": status["stage"],
-            "status": status["status"],
-            "events": status["events"],
-            "counts": {name: stage["events"] for name, stage in status["stages"].items()},
-            "last_occurred_at": datetime.fromisoformat(status["last_occurred_at"]),
-            "skipped": list(status["skipped_stages"]),
-        }
-        for invoice, status in running.statuses().items()
-    }
 
 
 def assert_everything_is_there(running: RunningCell, times_fed: int) -> None:
     """Rows, duplicates, invoices and states are those of the real log fed that many times."""
     account = running.settle(EVENTS * times_fed)
     assert (account.stored, account.duplicates, account.invoices) == (EVENTS, EVENTS * (times_fed - 1), INVOICES)
-    eventually(lambda: shown_states(running) == expected_states(), bool)
+    eventually(lambda: shown_states(running.statuses()) == expected_states(), bool)
 
 
 def test_the_real_log_fed_twice_is_stored_once(running_cell: StartCell) -> None:
@@ -117,4 +72,4 @@ def test_a_tracker_with_a_wiped_disk_rebuilds_its_table(running_cell: StartCell)
 
     account = running.settle(6000 + EVENTS)
     assert (account.stored, account.duplicates, account.invoices) == (EVENTS, 6000, INVOICES)
-    eventually(lambda: shown_states(running) == expected_states(), bool)
+    eventually(lambda: shown_states(running.statuses()) == expected_states(), bool)
