@@ -8,6 +8,7 @@ from threading import Event
 
 from bems_streams.adapters.sqlite import SqliteBackend, SqliteStore
 from bems_streams.adapters.sqlite_files import WAL_LIMIT_BYTES
+from bems_streams.adapters.sqlite_pool import ReadPool
 from bems_streams.ports import StoreBatch, StoreCounts, StoreReader
 from tests.contract.rows import NOW_US, SECOND_US, event, invoice
 
@@ -54,6 +55,19 @@ def test_readers_in_many_threads_see_only_whole_writes_and_never_stop_the_writer
     assert any(counts.stored for counts in seen)
     for counts in seen:
         assert (counts.stored, counts.duplicates) == (9 * counts.invoices, counts.invoices)
+
+
+def test_all_that_one_question_asks_is_of_one_moment(tmp_path: Path) -> None:
+    """A timeline is several statements: an invoice must not be newer than the events beside it."""
+    path, asked = tmp_path / "store.sqlite3", "SELECT count(*) FROM events"
+    pool = ReadPool(path)
+    with closing(SqliteStore(path)) as store, closing(pool), pool.snapshot() as connection:
+        assert connection is not None
+        before = connection.execute(asked).fetchone()
+
+        store.write(batch(0))
+
+        assert connection.execute(asked).fetchone() == before == (0,)
 
 
 def test_a_store_is_created_and_reopened_under_readers_that_never_rest(tmp_path: Path) -> None:
