@@ -275,5 +275,8 @@ def _occurrences(steps: tuple[Activity, ...], rng: Random, arrival_us: int, end_
     taken_us, left_us = times[-1] - arrival_us, end_us - arrival_us
     if taken_us > left_us:
         times = [arrival_us + (moment - arrival_us) * left_us // taken_us for moment in times]
-    first_ms = arrival_us // MILLISECOND_US
-    return [max(moment // MILLISECOND_US, first_ms + place) * MILLISECOND_US for place, moment in enumerate(times)]
+    result: list[int] = []
+    for moment in times:
+        earliest_us = result[-1] + MILLISECOND_US if result else 0
+        result.append(max(moment // MILLISECOND_US * MILLISECOND_US, earliest_us))
+    return result
