@@ -35,7 +35,7 @@ class Running:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without its own signal handling, which would end the process with the signal instead of 0."""
+    """uvicorn without its own signal handling: `serve` alone says what a signal does, and that the exit code is 0."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -66,6 +66,11 @@ class GatewayProcess:
         self.host, _, port = self.url.removeprefix("http://").partition(":")
         self.port = int(port)
 
+    def health_url(self) -> str:
+        """Where it answers probes apart from the events; it must have been started with --health-port."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().split()[1]
+
     def client(self) -> httpx.Client:
         """A client whose requests outlast the gateway's own timeouts."""
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
