@@ -24,7 +24,7 @@ from bems_streams.local.feed_types import (
     SourceError,
     StageCounts,
 )
-from bems_streams.local.feeder import Source, feed
+from bems_streams.local.feeder import OFFERS_BETWEEN_TURNS, Source, feed
 from tests.unit.fake_gateway import PROBLEM, Drop, FakeGateway, Policy, Reply, Request, everyday
 
 QUICK = FeedOptions(
@@ -273,12 +273,16 @@ async def test_a_gateway_that_is_away_is_waited_for(watch: Watch) -> None:
 
 
 async def test_giving_up_names_every_event_that_was_read_and_stops_reading(watch: Watch) -> None:
-    """After the deadline what was read counts as given up, with the reason; an endless source is not drained."""
+    """After the deadline what was read counts as given up, with the reason; an endless source is not drained,
+    nor is more of it held than the options allow."""
     offers = (event(n) for n in itertools.count())
     summary = await watch.feed(offers, f"http://127.0.0.1:{free_port()}", IMPATIENT)
     assert summary.accepted == 0
     assert summary.gave_up == summary.offered == next(offers).tag
     assert "gave up after 0.1 s" in (summary.stopped or "")
+    rounds_held = 3  # by each connection: one under way, one waiting, one being collected
+    held = IMPATIENT.connections * rounds_held * IMPATIENT.batch_events
+    assert summary.offered <= held + OFFERS_BETWEEN_TURNS  # the stop comes between two turns of the reader
     assert {refusal.tag for refusal in watch.refusals} == set(range(summary.offered))
 
 
