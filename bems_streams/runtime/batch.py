@@ -65,8 +65,6 @@ class Pipeline:
         batch.acked = True
         place = (batch.topic, batch.partition)
         waiting = self._waiting.get(place)
-        if waiting is None or batch not in waiting:
-            return
         while waiting and waiting[0].acked:
             self._done[place] = waiting.popleft().next_offset
 

@@ -143,14 +143,16 @@ class CrashingSteps:
 class CrashingLog:
     """A transaction that happens or not, and whose answer may be lost."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, ownership: Ownership) -> None:
         self._world = world
+        self._ownership = ownership
 
     async def publish(
         self, records: Sequence[OutRecord], offsets: Mapping[Place, int], membership: Membership
     ) -> Mapping[Place, int]:
         """As KafkaFencedLog."""
         assert membership == MEMBERSHIP
+        assert self._ownership.busy.locked(), "partitions could be given back in the middle of this"
         self._world.crash.point("transaction open")
         await asyncio.sleep(0)
         ends = await self._world.broker.publish(records, offsets)
@@ -249,7 +251,7 @@ def tracker_process(world: World) -> Process:
     for number in world.numbers():
         world.table.restore(world.broker, number)
     process.own()
-    log: Any = CrashingLog(world)
+    log: Any = CrashingLog(world, process.ownership)
     made = Tracker(world.broker, world.table, world.clock)
     parts = replace(made.parts, table=CrashingTable(world), log=OwnedLog(process.ownership, log))
     track: Any = CrashingSteps(Track(parts), world.crash)
@@ -261,12 +263,14 @@ def tracker_process(world: World) -> Process:
 class CrashingStore:
     """One store transaction: whole or not there."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, ownership: Ownership) -> None:
+        self._ownership = ownership
         self._store = world.store.open_store()
         self._crash = world.crash
 
     def write(self, batch: StoreBatch) -> WriteResult:
         """See EventStore."""
+        assert self._ownership.busy.locked(), "partitions could be given back in the middle of this"
         self._crash.point("store not written")
         result = self._store.write(batch)
         self._crash.point("store written, answer lost")
@@ -306,7 +310,7 @@ def sink_process(world: World) -> Process:
         region="eu",
         clock=world.clock,
         publisher=CrashingPublisher(world),
-        store=CrashingStore(world),
+        store=CrashingStore(world, process.ownership),
         metrics=AgentMetrics(CollectorRegistry(), "sink"),
     )
     store: Any = CrashingSteps(Store(parts), world.crash)

@@ -228,6 +228,20 @@ async def test_a_longer_limit_moves_the_deadline_instead_of_raising_an_alert() -
     assert tracker.broker.alert_ids() == [("INV-1", "ingestion", 3 * INGESTION_US, "stuck")]
 
 
+async def test_a_moved_deadline_waits_for_the_events_before_it_as_well() -> None:
+    """Past on the wall clock is not enough: the event that moved the invoice on may be in the backlog."""
+    before = Tracker()
+    await track(before, event_record())
+    tracker = after(before, journey(ingestion=3 * INGESTION_US))
+    tracker.clock.us = START_US + 10 * INGESTION_US
+
+    await watched(tracker, settled_us=START_US + 2 * INGESTION_US)
+    assert tracker.broker.alerts() == []
+
+    await watched(tracker)
+    assert tracker.broker.alert_ids() == [("INV-1", "ingestion", 3 * INGESTION_US, "stuck")]
+
+
 async def test_a_limit_taken_away_ends_the_watch() -> None:
     """No limit, no deadline, no alert."""
     before = Tracker()
