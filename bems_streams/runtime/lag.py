@@ -22,8 +22,7 @@ def add_lag_metrics(app: Any, ownership: Ownership, stage_of: Mapping[str, str],
         owned = ownership.owned
         if owned is None:
             return
-        committable = app.consumer.pipeline.committable()
         for place, position in owned.positions.items():
             stage, end = stage_of.get(place[0]), app.consumer.highwater(TP(*place))
             if stage is not None and end is not None:
-                metrics.lag(stage, place[1], max(0, end - max(position, committable.get(place, 0))))
+                metrics.lag(stage, place[1], max(0, end - position))

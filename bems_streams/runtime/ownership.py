@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any, Final
 from faust.types import TP
 
 from bems_streams.metrics import TableMetrics
-from bems_streams.runtime.failfast import die, fail_fast
+from bems_streams.runtime.batch import Batch
+from bems_streams.runtime.failfast import fail_fast
 from bems_streams.runtime.membership import Membership
 from bems_streams.runtime.positions import Place, log_ends, stable_positions
 from bems_streams.runtime.restore import Restore
@@ -37,7 +39,7 @@ class Owned:
     membership: Membership
     numbers: Sequence[int]
     positions: dict[Place, int]
-    """Next source offset per (topic, partition): moves with every committed transaction."""
+    """Next source offset per (topic, partition): moves with every batch handled."""
     accepted: dict[Place, int]
     """Acceptance time of the last record handled, per (topic, partition)."""
 
@@ -95,8 +97,10 @@ class Ownership:
             owned = self.owned
             if owned is None or not work.epoch == owned.epoch == self._app.consumer.epoch:
                 raise PartitionsMovedError
+            refuse_repetition(work.batches, owned.positions)
             yield owned
             for batch in work.batches:
+                owned.positions[batch.topic, batch.partition] = batch.next_offset
                 owned.accepted[batch.topic, batch.partition] = batch.records[-1].accepted_us
 
     @asynccontextmanager
@@ -115,7 +119,7 @@ class Ownership:
             consumer = self._app.consumer
             epoch = consumer.epoch
             assigned = {TP(*tp) for tp in consumer.assignment()}
-            numbers = self._whole_columns(assigned)
+            numbers = whole_columns(assigned, self._topics)
             generation, member = consumer.identity
             membership = Membership(
                 self._app.conf.id, generation, member, self._app.conf.consumer_group_instance_id or None
@@ -145,14 +149,31 @@ class Ownership:
         self.tables.open(numbers)
         return positions, self.tables.restore(self._config, numbers)
 
-    def _whole_columns(self, assigned: set[TP]) -> list[int]:
-        """Partition numbers held; dies when one is held for some topics only, since state would be in two places."""
-        numbers = sorted({tp.partition for tp in assigned})
-        for number in numbers:
-            missing = [topic for topic in self._topics if TP(topic, number) not in assigned]
-            if missing:
-                die(
-                    f"partition {number} was assigned without {', '.join(missing)}: invoices would be tracked in two "
-                    "places. Run `bems topics check`, and let all workers of this group run the same release."
-                )
-        return numbers
+
+class TornColumnError(Exception):
+    """A partition number is assigned for some topics only, so an invoice would be tracked in two places."""
+
+
+class RepetitionError(Exception):
+    """A batch holds records that this worker has handled already in this assignment."""
+
+
+def whole_columns(assigned: AbstractSet[TP], topics: Sequence[str]) -> list[int]:
+    """Partition numbers held, each for all topics; TornColumnError otherwise."""
+    numbers = sorted({tp.partition for tp in assigned})
+    for number in numbers:
+        missing = [topic for topic in topics if TP(topic, number) not in assigned]
+        if missing:
+            raise TornColumnError(
+                f"partition {number} was assigned without {', '.join(missing)}: invoices would be tracked in two "
+                "places. Run `bems topics check`, and let all workers of this group run the same release."
+            )
+    return numbers
+
+
+def refuse_repetition(batches: Sequence[Batch], positions: Mapping[Place, int]) -> None:
+    """RepetitionError unless every batch begins at or after its partition's position; gaps are the consumer's."""
+    for batch in batches:
+        first, position = batch.records[0].at, positions[batch.topic, batch.partition]
+        if first.offset < position:
+            raise RepetitionError(f"{first} was handled before: {batch.topic}[{batch.partition}] stands at {position}")

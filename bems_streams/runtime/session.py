@@ -55,10 +55,7 @@ class OwnedLog:
 
     async def publish(self, records: Sequence[OutRecord], offsets: Offsets) -> Offsets:
         """See FencedLog."""
-        owned = self._owned()
-        ends = await self._log.publish(records, offsets, owned.membership)
-        owned.positions.update(offsets)
-        return ends
+        return await self._log.publish(records, offsets, self._owned().membership)
 
 
 class Settled:

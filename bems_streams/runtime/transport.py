@@ -125,7 +125,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
 class BatchConsumer(driver.Consumer):
     """Delivers batches with bounded depth per partition and commits only unbroken runs of acked ones.
 
-    epoch   grows with every revocation; a batch of an older epoch must not be processed
+    epoch   grows with every revocation and assignment; a batch of an older epoch must not be processed
     starts  where each assigned partition begins, set by ownership before the flow resumes
     commits whether Faust commits offsets; False where a fenced transaction does
     dense   topics written without transactions and never compacted, where a gap means lost records
@@ -166,6 +166,7 @@ class BatchConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Faust: start the recovery, whose end ownership hooks into."""
+        self.epoch += 1  # what was fetched while partitions moved is of neither assignment
         self._forget()
         self._committed_offset.clear()
         self.revoking = False
