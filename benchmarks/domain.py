@@ -1,13 +1,17 @@
 """What the pure part costs on this machine: microseconds per event parsed, folded, encoded and decoded.
 
-Run `python -m benchmarks.domain`. Not here: anything with a broker, a disk or a network.
+Run `python -m benchmarks.domain [--repeats 15] [--json FILE]`. Not here: anything with a broker, a disk or a network.
 """
 
 import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
+
+import click
 
 from bems_streams.domain.codec import TrackedInvoice, decode_tracked, encode_tracked
 from bems_streams.domain.event import Event, parse_event
@@ -15,7 +19,6 @@ from bems_streams.domain.fold import fold
 from bems_streams.domain.journey import Journey, Stage, StageCode
 from bems_streams.domain.views import encode_document, status_document
 
-REPEATS: Final = 15
 INVOICES: Final = 200
 DAY_US: Final = 86_400_000_000
 T0_US: Final = 1_760_000_000_000_000
@@ -73,18 +76,18 @@ def folded(events: list[list[Event]]) -> list[TrackedInvoice]:
     return invoices
 
 
-def measure(subject: str, operations: int, work: Callable[[], object]) -> Cost:
-    """Time `work`, which does `operations` operations, REPEATS times, after one warm-up."""
+def measure(repeats: int, subject: str, operations: int, work: Callable[[], object]) -> Cost:
+    """Time `work`, which does `operations` operations, `repeats` times, after one warm-up."""
     work()
     costs_us = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         started = time.perf_counter_ns()
         work()
         costs_us.append((time.perf_counter_ns() - started) / 1000 / operations)
     return Cost(subject, statistics.median(costs_us), min(costs_us))
 
 
-def costs() -> list[Cost]:
+def costs(repeats: int) -> list[Cost]:
     """All figures, in the order a record meets them."""
     raws = [payload(invoice, place) for invoice in range(INVOICES) for place in range(len(VISITS))]
     parsed = [event for raw in raws if isinstance(event := parse_event(raw), Event)]
@@ -99,20 +102,27 @@ def costs() -> list[Cost]:
             encode_document(status_document("INV-1", tracked, JOURNEY, updated_us=T0_US, cell="c1", region="eu"))
 
     size = len(raws[0])
+    timed = partial(measure, repeats)
     return [
-        measure(f"parse one event of {size} bytes", len(raws), lambda: [parse_event(raw) for raw in raws]),
-        measure(f"fold one of {len(VISITS)} events in order", len(raws), lambda: folded(per_invoice)),
-        measure(f"fold one of {len(VISITS)} events, newest first", len(raws), lambda: folded(backwards)),
-        measure(f"encode a state of {len(stored[0])} bytes", INVOICES, lambda: [encode_tracked(t) for t in invoices]),
-        measure(f"decode a state of {len(stored[0])} bytes", INVOICES, lambda: [decode_tracked(raw) for raw in stored]),
-        measure("build and encode one status record", INVOICES, statuses),
+        timed(f"parse one event of {size} bytes", len(raws), lambda: [parse_event(raw) for raw in raws]),
+        timed(f"fold one of {len(VISITS)} events in order", len(raws), lambda: folded(per_invoice)),
+        timed(f"fold one of {len(VISITS)} events, newest first", len(raws), lambda: folded(backwards)),
+        timed(f"encode a state of {len(stored[0])} bytes", INVOICES, lambda: [encode_tracked(t) for t in invoices]),
+        timed(f"decode a state of {len(stored[0])} bytes", INVOICES, lambda: [decode_tracked(raw) for raw in stored]),
+        timed("build and encode one status record", INVOICES, statuses),
     ]
 
 
-def main() -> None:
+@click.command()
+@click.option("--repeats", type=click.IntRange(1), default=15, show_default=True, help="Medians are shown.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the figures here.")
+def main(repeats: int, json_path: Path | None) -> None:
     """Print one line per figure."""
-    for cost in costs():
+    figures = costs(repeats)
+    for cost in figures:
         print(f"{cost.subject:<45} {cost.median_us:7.2f} µs   (best {cost.best_us:.2f})")
+    if json_path is not None:
+        json_path.write_text(json.dumps({"figures": [cost._asdict() for cost in figures]}, indent=2))
 
 
 if __name__ == "__main__":
