@@ -25,4 +25,4 @@ def add_lag_metrics(app: Any, ownership: Ownership, stage_of: Mapping[str, str],
         for place, position in owned.positions.items():
             stage, end = stage_of.get(place[0]), app.consumer.highwater(TP(*place))
             if stage is not None and end is not None:
-                metrics.lag(stage, place[1], max(0, end - position))
+                metrics.lag(stage, place[1], max(0, end - max(position, app.consumer.passed(TP(*place)))))

@@ -77,6 +77,7 @@ class Settled:
         end, polled_us = self._app.consumer.highwater(tp), self._app.consumer.polled_us(tp)
         if end is None or polled_us is None:
             return 0
-        if owned.positions[tp.topic, tp.partition] >= end:  # as of the last answer: a leader may be away since
+        handled = max(owned.positions[tp.topic, tp.partition], self._app.consumer.passed(tp))
+        if handled >= end:  # as of the last answer: a leader may be away since
             return int(min(now_us, polled_us)) - UNSEEN_US
         return owned.accepted.get((tp.topic, tp.partition), 0) - 1000  # others may share the last record's millisecond

@@ -1,16 +1,15 @@
 """Faust's Kafka transport, made to deliver batches and to lose nothing across seeks and rebalances.
 
-One Faust message carries a `Batch` of one partition. Every fetch is stamped: records popped before a seek are never
-delivered after it. Every batch is stamped with the epoch, which ends the moment partitions are being revoked.
-Not here: what happens to a batch (delivery.py), where partitions start (ownership.py).
+One Faust message carries a `Batch` of one partition, stamped with the epoch, which ends the moment partitions are
+being revoked, and again when they are assigned.
+Not here: fetching (fetch.py), what happens to a batch (flows), where partitions start (ownership.py).
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import faust
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, ack_lock
@@ -19,9 +18,7 @@ from mode.utils.queues import FlowControlEvent
 
 from bems_streams.runtime.batch import Batch, Pipeline, raw_record
 from bems_streams.runtime.failfast import die
-
-FETCH_MAX_WAIT_MS = 100
-"""A partition that becomes fetchable waits for the fetch in flight; Faust's 1,500 ms would alone spend the promise."""
+from bems_streams.runtime.fetch import FETCH_MAX_WAIT_MS, BatchListener, BatchThread
 
 
 class BatchSettings:
@@ -53,75 +50,6 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]
         return decode
 
 
-class BatchListener(driver.ConsumerRebalanceListener):
-    """Ends the epoch in the first synchronous moment of a rebalance, on the consumer's own thread."""
-
-    def on_partitions_revoked(self, revoked: Iterable[Any]) -> Awaitable[None]:
-        """Called by aiokafka before it rejoins."""
-        consumer: BatchConsumer = self._thread.consumer  # type: ignore[assignment]
-        consumer.epoch += 1
-        return super().on_partitions_revoked(revoked)
-
-
-class BatchThread(driver.AIOKafkaConsumerThread):
-    """Fetches. `seek_count` is odd while a seek is running; a fetch that overlaps one is rewound and dropped."""
-
-    seek_count = 0
-
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
-        consumer._isolation_level = "read_committed"  # status and alerts are written in transactions
-        return consumer
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek to the positions that ownership established with the broker. Faust calls this after recovery."""
-        result: Mapping[TP, int] = await self.call_thread(self._seek_to_start)
-        return result
-
-    async def _seek_to_start(self) -> Mapping[TP, int]:
-        self.seek_count += 1
-        try:
-            consumer = self._ensure_consumer()
-            parent: BatchConsumer = self.consumer  # type: ignore[assignment]
-            assigned = consumer.assignment()
-            positions = {TP(*tp): parent.starts[TP(*tp)] for tp in assigned if TP(*tp) in parent.starts}
-            for tp, offset in positions.items():
-                parent.expect(tp, offset)
-                consumer._fetcher.seek_to(TopicPartition(tp.topic, tp.partition), offset)
-            return positions
-        finally:
-            self.seek_count += 1
-
-    async def _fetch_records(
-        self,
-        consumer: AIOKafkaConsumer,
-        active_partitions: set[TP],
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> Any:
-        before = self.seek_count
-        records = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
-        if records and (self.seek_count != before or before & 1):
-            assigned = consumer.assignment()
-            for tp, fetched in records.items():
-                if tp in assigned:
-                    consumer._fetcher.seek_to(tp, fetched[0].offset)
-            return before, {}
-        return before, records
-
-    def polled_us(self, tp: TP) -> int | None:
-        """When the partition's leader last answered a fetch, which is how old `highwater` is; None before the first."""
-        polled_ms: int | None = self._ensure_consumer().last_poll_timestamp(tp)
-        return None if polled_ms is None else polled_ms * 1000
-
-    @property
-    def identity(self) -> tuple[int, str]:
-        """(generation, member id) as the group coordinator knows this worker."""
-        coordinator = self._ensure_consumer()._coordinator
-        return coordinator.generation, coordinator.member_id
-
-
 class BatchConsumer(driver.Consumer):
     """Delivers batches with bounded depth per partition and commits only unbroken runs of acked ones.
 
@@ -141,6 +69,7 @@ class BatchConsumer(driver.Consumer):
         self.dense: frozenset[str] = frozenset()
         self.pipeline = Pipeline()
         self._expected: dict[TP, int] = {}
+        self._reached: Mapping[TP, int] = {}
         self._room = asyncio.Event()
         super().__init__(*args, **kwargs)
 
@@ -157,6 +86,10 @@ class BatchConsumer(driver.Consumer):
         """When `highwater` was true, microseconds since 1970 UTC; None before the first fetch."""
         thread: BatchThread = self._thread  # type: ignore[assignment]
         return thread.polled_us(tp)
+
+    def passed(self, tp: TP) -> int:
+        """The offset below which nothing is left to handle, beyond what batches tell: 0 while some are in progress."""
+        return 0 if self.pipeline.depth(tp.topic, tp.partition) else self._reached.get(tp, 0)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Faust: stop the flow, clear queues, wait for work in flight, commit."""
@@ -175,6 +108,7 @@ class BatchConsumer(driver.Consumer):
     def _forget(self) -> None:
         self.pipeline.clear()
         self._expected.clear()
+        self._reached = {}
         self._room.set()
 
     def expect(self, tp: TP, offset: int) -> None:
@@ -238,7 +172,10 @@ class BatchConsumer(driver.Consumer):
             epoch = self.epoch
             fetched: Any = await self._getmany(active_partitions=roomy, timeout=FETCH_MAX_WAIT_MS / 1000)
             if fetched:
-                await self._deliver_all(epoch, *fetched)
+                seek_count, records, reached = fetched
+                await self._deliver_all(epoch, seek_count, records)
+                if epoch == self.epoch:
+                    self._reached = reached
 
     async def _wait_for_room(self) -> None:
         self._room.clear()

@@ -13,7 +13,9 @@ from typing import Any
 import psutil
 
 from bems_streams.adapters.stores import default_store_url, open_reader
+from bems_streams.local.account import Account
 from bems_streams.local.demo import Report
+from bems_streams.local.visibility import Seen
 from tests.support import REAL_LOG, eventually, expected_states, shown_states
 
 BEMS = (sys.executable, "-m", "bems_streams")
@@ -97,11 +99,28 @@ def test_the_real_log_survives_a_kill_of_every_process_and_a_lost_disk(tmp_path:
     assert shown_states(statuses) == expected_states()
 
 
+def test_ctrl_c_stops_everything_in_order(tmp_path: Path) -> None:
+    """In the middle of a feed: the demo ends with 0, no process is left, and what was accepted can still be read."""
+    state_dir = tmp_path / "cell"
+    with (tmp_path / "demo.log").open("ab") as log:
+        command = [*BEMS, "demo", "--rate", "500", "--events", "50000", "--state-dir", str(state_dir)]
+        running = subprocess.Popen(command, stdout=log, stderr=log)
+    reader = open_reader(default_store_url(state_dir))
+    eventually(lambda: reader.counts().stored, lambda stored: stored > 500, 120)
+    started = psutil.Process(running.pid).children(recursive=True)
+
+    running.send_signal(signal.SIGINT)
+
+    assert running.wait(120) == 0, (tmp_path / "demo.log").read_text()[-4000:]
+    left = [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert left == []
+    assert "Traceback" not in (tmp_path / "demo.log").read_text()
+    assert len(exported(state_dir, "events")) == reader.counts().stored
+    reader.close()
+
+
 def test_an_unaccounted_event_makes_the_summary_say_so() -> None:
     """The equation is computed, not assumed: one record too few and the ledger is not closed."""
-    from bems_streams.local.account import Account
-    from bems_streams.local.visibility import Seen
-
     short = Account(accepted=10, stored=7, duplicates=1, dead_lettered=1, invoices=2, stuck=0, tracked=7)
 
     report = Report(short, Seen(0, None, None), short, 1.0, {})

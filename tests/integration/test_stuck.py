@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import httpx
+from confluent_kafka import Producer
 
 from bems_streams.local.cell import Cell
 from tests.integration.conftest import StartCell
@@ -73,3 +74,17 @@ def test_a_stuck_invoice_raises_one_alert_at_zero_traffic_across_a_restart(runni
     assert cleared["deadline"] == raised[0]["deadline"]
     eventually(running.reader.stuck, lambda rows: not rows)
     assert len(alerts(running)) == 2
+
+
+def test_an_event_written_in_a_transaction_does_not_silence_the_watch(running_cell: StartCell) -> None:
+    """The marker behind it takes an offset that nobody ever handles; the alert comes all the same."""
+    running = running_cell("tracker", "sink", time_scale=DAY_SECONDS / 2)  # a day lasts two seconds
+    producer = Producer({"bootstrap.servers": running.bootstrap, "transactional.id": "upstream"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(running.catalogue.stage_topics["ingestion"], event("ingestion", 1), b"invoice-1")
+    producer.commit_transaction(30)
+
+    raised = eventually(lambda: alerts(running), bool)
+
+    assert [(alert["kind"], alert["invoice_id"]) for alert in raised] == [("stuck", "invoice-1")]

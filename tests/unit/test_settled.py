@@ -19,6 +19,7 @@ class Broker(Consumer):
         super().__init__()
         self.ends: dict[TP, int] = {}
         self.answered_us: dict[TP, int] = {}
+        self.markers_passed: dict[TP, int] = {}
 
     def answers(self, topic: str, end: int, at_us: int, number: int = 0) -> None:
         """A fetch is answered."""
@@ -31,6 +32,10 @@ class Broker(Consumer):
     def polled_us(self, tp: TP) -> int | None:
         """As BatchConsumer."""
         return self.answered_us.get(tp)
+
+    def passed(self, tp: TP) -> int:
+        """As BatchConsumer."""
+        return self.markers_passed.get(tp, 0)
 
 
 class Tracking:
@@ -107,3 +112,15 @@ def test_nothing_is_settled_while_nothing_is_known(unknown: str) -> None:
         tracking.ownership.owned = None
 
     assert tracking.settled(0, START_US) == 0
+
+
+def test_the_marker_of_a_transaction_at_the_end_of_a_topic_is_no_backlog() -> None:
+    """An upstream that writes in transactions leaves a marker behind the last event: silence must still be watched."""
+    tracking = Tracking()
+    for topic in TOPICS:
+        tracking.broker.answers(topic, 6, START_US)
+    assert tracking.settled(0, START_US) <= 0
+
+    tracking.broker.markers_passed = {TP(topic, 0): 6 for topic in TOPICS}
+
+    assert tracking.settled(0, START_US) == START_US - UNSEEN_US
