@@ -21,7 +21,7 @@ from bems_streams.adapters.stores import default_store_url, open_store
 from bems_streams.config import Settings
 from bems_streams.flows.store import SinkParts, Store
 from bems_streams.flows.track import Track
-from bems_streams.flows.tracking import TrackingParts
+from bems_streams.flows.tracking import Deadlines, TrackingParts
 from bems_streams.flows.watch import Watch
 from bems_streams.health import Health, HealthServer
 from bems_streams.logs import setup_logs
@@ -83,16 +83,18 @@ def _tracker(worker: Worker) -> Running:
     settings, catalogue, group = worker.settings, worker.catalogue, worker.group
     app = build_app(group, dense=worker.topics, fenced=True)
     table_metrics = TableMetrics(worker.registry)
-    tables = TableStore(group.data_dir / "tables", catalogue.changelog_topic(worker.agent), table_metrics)
+    journey = catalogue.journey(settings.time_scale)
+    changelog = catalogue.changelog_topic(worker.agent)
+    tables = TableStore(group.data_dir / "tables", changelog, Deadlines(journey), table_metrics)
     ownership = Ownership(app, worker.topics, worker.client_config, tables)
     log = KafkaFencedLog(worker.client_config, f"{group.group}-{_transactional_name(group)}")
     parts = TrackingParts(
-        journey=catalogue.journey(settings.time_scale),
+        journey=journey,
         stage_of=worker.stage_of,
         dead_letter_of=worker.dead_letter_of,
         status_topic=catalogue.status_topic,
         alerts_topic=catalogue.alerts_topic,
-        changelog=tables.changelog,
+        changelog=changelog,
         cell=settings.cell,
         region=settings.region,
         clock=SystemClock(),

@@ -3,15 +3,20 @@
 Not here: the two journeys themselves (track.py, watch.py).
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, encode_tracked
-from bems_streams.domain.journey import Journey
+import msgspec
+
+from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked, encode_tracked
+from bems_streams.domain.journey import Journey, StageLostError
 from bems_streams.domain.views import AlertDocument, AlertKind, encode_document, status_document
 from bems_streams.metrics import AgentMetrics, TableMetrics
 from bems_streams.ports import Clock, OutRecord
+
+logger = logging.getLogger(__name__)
 
 AGENT = "tracker"
 Place = tuple[str, int]
@@ -106,6 +111,36 @@ class Changes:
         self.out.append(OutRecord(parts.changelog, key, value, partition=number))
         self.out.append(OutRecord(parts.status_topic, key, encode_document(status), partition=number))
         return value
+
+
+class Deadlines:
+    """Deadlines under the limits of today's catalogue, for states that were stored under any."""
+
+    def __init__(self, journey: Journey) -> None:
+        self._journey = journey
+        self.limits = msgspec.msgpack.encode([(stage.code, stage.stuck_after_us) for stage in journey.stages])
+        """Differs whenever a limit, or a stage, does."""
+
+    def current(self, stored: bytes) -> tuple[bytes, int]:
+        """(what the table is to hold, its deadline index entry or 0). StageLostError stops the worker.
+
+        Bytes that are no state are kept as they are, without a deadline, so that all others are watched.
+        """
+        try:
+            tracked = decode_tracked(stored)
+            watched = tracked.state.stay and not tracked.alerted_deadline_us
+            due_us = (tracked.state.deadline_us(self._journey) or 0) if watched else 0
+        except StageLostError:
+            raise
+        except UNUSABLE:
+            logger.exception(
+                "a stored state cannot be used: its invoice raises no alert, its events go to dead letters"
+            )
+            return stored, 0
+        if due_us == tracked.deadline_us:
+            return stored, due_us
+        tracked.deadline_us = due_us
+        return encode_tracked(tracked), due_us
 
 
 async def publish_changes(parts: TrackingParts, changes: Changes) -> Offsets:

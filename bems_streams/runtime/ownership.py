@@ -20,9 +20,9 @@ from bems_streams.metrics import TableMetrics
 from bems_streams.runtime.batch import Batch
 from bems_streams.runtime.failfast import fail_fast
 from bems_streams.runtime.membership import Membership
-from bems_streams.runtime.positions import Place, log_ends, stable_positions
+from bems_streams.runtime.positions import Place, log_ends, stable_positions, topic_id
 from bems_streams.runtime.restore import Restore
-from bems_streams.runtime.table import TablePartition
+from bems_streams.runtime.table import Deadlines, TablePartition
 from bems_streams.runtime.work import PartitionsMovedError, Work
 
 logger = logging.getLogger(__name__)
@@ -47,9 +47,10 @@ class Owned:
 class TableStore:
     """The open table partitions of this worker and the changelog behind them."""
 
-    def __init__(self, folder: Path, changelog: str, metrics: TableMetrics) -> None:
+    def __init__(self, folder: Path, changelog: str, deadlines: Deadlines, metrics: TableMetrics) -> None:
         self.folder = folder
         self.changelog = changelog
+        self._deadlines = deadlines
         self.metrics = metrics
         self.partitions: dict[int, TablePartition] = {}
 
@@ -59,11 +60,14 @@ class TableStore:
             self.partitions.pop(number).close()
         for number in numbers:
             if number not in self.partitions:
-                self.partitions[number] = TablePartition(self.folder, number)
+                self.partitions[number] = TablePartition(self.folder, number, self._deadlines)
         self.metrics.partitions.set(len(numbers))
 
     def restore(self, config: Mapping[str, Any], numbers: Sequence[int]) -> int:
         """Bring the open partitions up to the changelog; blocking."""
+        identity = topic_id(config, self.changelog, BROKER_TIMEOUT_SECONDS)
+        for number in numbers:
+            self.partitions[number].claim(identity)
         ends = log_ends(config, [(self.changelog, number) for number in numbers], BROKER_TIMEOUT_SECONDS)
         restore = Restore(config, self.changelog, ends, RESTORE_STALL_SECONDS, self._progress)
         return restore.run([self.partitions[number] for number in numbers])

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 logger = logging.getLogger(__name__)
@@ -73,3 +73,10 @@ def stable_positions(
             )
         positions[tp.topic, tp.partition] = tp.offset if tp.offset >= 0 else start
     return positions
+
+
+def topic_id(config: Mapping[str, Any], topic: str, timeout_seconds: float) -> bytes:
+    """Which topic of that name this is: another one after it was deleted and made anew. Blocking."""
+    admin = AdminClient({**config, "logger": logger})  # type: ignore[dict-item]
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
+    return str(asked[topic].result(timeout_seconds).topic_id).encode()

@@ -8,8 +8,9 @@ import logging
 import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import rocksdict
 
@@ -22,48 +23,115 @@ _STATE: Final = b"s"
 _DEADLINE: Final = b"d"
 _AFTER_DEADLINES: Final = b"e"
 _CHANGELOG: Final = b"m:changelog"
+_CHANGELOG_ID: Final = b"m:changelog-id"
+_LIMITS: Final = b"m:limits"
 _U64: Final = struct.Struct(">Q")
 
 _DAMAGED: Final = ("Corruption", "IO error: No such file or directory")
 
+INDEX_CHANGES: Final = 10_000
 WRITE_BUFFER_BYTES: Final = 16 << 20
 BLOCK_CACHE_BYTES: Final = 32 << 20
 
 
-class TablePartition:
-    """The table of one partition number. Single writer; not thread-safe."""
+class Deadlines(Protocol):
+    """Which deadline a stored state has now; see flows.tracking.Deadlines."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    @property
+    def limits(self) -> bytes:
+        """Differs when deadlines may."""
+
+    def current(self, stored: bytes) -> tuple[bytes, int]:
+        """(what the table is to hold, its deadline index entry or 0)."""
+
+
+class TablePartition:
+    """The table of one partition number. Single writer; not thread-safe.
+
+    Heals itself by starting empty, which the changelog fills: when it is damaged, or belongs to another changelog.
+    """
+
+    def __init__(self, folder: Path, number: int, deadlines: Deadlines) -> None:
         self.number = number
+        self._deadlines = deadlines
         self._path = folder / f"{number:03d}"
         self._removed = folder / f"{number:03d}.removed"
+        self._damaged = folder / f"{number:03d}.damaged"
+        self._db: Any = None
         self._open()
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._removed, ignore_errors=True)
+        if self._damaged.exists():
+            logger.warning("table %d was found damaged while in use and is rebuilt from the changelog", self.number)
+            self._remove()
+            self._damaged.unlink()
         try:
-            self._db = rocksdict.Rdict(str(self._path), options=_options())
+            self._load()
         except Exception as error:  # rocksdict's own have no type; the text begins with RocksDB's status
             if not str(error).startswith(_DAMAGED):
                 raise
             logger.warning("table %d is damaged and is rebuilt from the changelog: %s", self.number, error)
+            if self._db is not None:
+                self._db.close()
             self._remove()
-            self._db = rocksdict.Rdict(str(self._path), options=_options())
+            self._load()
+
+    def _load(self) -> None:
+        self._db = rocksdict.Rdict(str(self._path), options=_options())
         stored = self._db.get(_CHANGELOG)
         self.changelog_offset = 0 if stored is None else _U64.unpack(stored)[0]
+        self._index_anew()
+
+    def _index_anew(self) -> None:
+        """After limits changed: a shorter one must reach invoices that never send another event."""
+        limits = self._deadlines.limits
+        if self._db.get(_LIMITS) == limits:
+            return
+        changes: dict[bytes, Change] = {}
+        for key, stored in self.items():
+            value, deadline_us = self._deadlines.current(stored)
+            if value != stored:
+                changes[key] = Change(value, _deadline_of(stored), deadline_us)
+            if len(changes) == INDEX_CHANGES:
+                self.apply(changes, self.changelog_offset)
+                changes.clear()
+        self.apply(changes, self.changelog_offset)
+        self._db[_LIMITS] = limits
+
+    def claim(self, changelog_id: bytes) -> None:
+        """Start empty when what is here came from another changelog: a cluster made anew under a kept folder."""
+        known = self._db.get(_CHANGELOG_ID)
+        if known != changelog_id:
+            if known is not None or self.changelog_offset:
+                logger.warning("table %d came from another changelog topic and is rebuilt from this one", self.number)
+                self.wipe()
+            self._db[_CHANGELOG_ID] = changelog_id
 
     def _remove(self) -> None:
         """Under another name first: of a folder removed by half, RocksDB might take what is left for the whole."""
-        self._path.rename(self._removed)
-        shutil.rmtree(self._removed)
+        if self._path.exists():
+            self._path.rename(self._removed)
+            shutil.rmtree(self._removed)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Stored values, same order; None where there is none."""
         if not keys:
             return []
-        values: list[bytes | None] = self._db.get([_STATE + key for key in keys])  # type: ignore[assignment]
+        with self._noting_damage():
+            values: list[bytes | None] = self._db.get([_STATE + key for key in keys])
         return values
+
+    @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        """Damage found while in use ends the worker; the note makes the next start begin empty, not end the same."""
+        try:
+            yield
+        except Exception as error:
+            if str(error).startswith(_DAMAGED):
+                self._damaged.touch()
+            raise
 
     def apply(self, changes: Mapping[bytes, Change], changelog_offset: int) -> None:
         """Write states, deadline index and changelog position at once."""
@@ -85,23 +153,25 @@ class TablePartition:
         """Apply changelog records (key, value), oldest first; the last one of a key counts."""
         newest = dict(records)
         keys = list(newest)
-        changes = {
-            key: Change(newest[key], _deadline_of(stored), _deadline_of(newest[key]))
-            for key, stored in zip(keys, self.get_many(keys), strict=True)
-        }
+        changes: dict[bytes, Change] = {}
+        for key, stored in zip(keys, self.get_many(keys), strict=True):
+            value = newest[key]
+            kept, deadline_us = (None, 0) if value is None else self._deadlines.current(value)
+            changes[key] = Change(kept, 0 if stored is None else _deadline_of(stored), deadline_us)
         self.apply(changes, changelog_offset)
 
     def due(self, now_us: int, limit: int) -> list[bytes]:
         """Keys whose deadline is at or before `now_us`, oldest first, at most `limit`. Cost follows what is due."""
         keys: list[bytes] = []
-        iterator = self._db.iter()
-        iterator.seek(_DEADLINE)
-        while iterator.valid() and len(keys) < limit:
-            key = iterator.key()
-            if key >= _AFTER_DEADLINES or _U64.unpack_from(key, 1)[0] > now_us:
-                break
-            keys.append(key[1 + _U64.size :])
-            iterator.next()
+        with self._noting_damage():
+            iterator = self._db.iter()
+            iterator.seek(_DEADLINE)
+            while iterator.valid() and len(keys) < limit:
+                key = iterator.key()
+                if key >= _AFTER_DEADLINES or _U64.unpack_from(key, 1)[0] > now_us:
+                    break
+                keys.append(key[1 + _U64.size :])
+                iterator.next()
         return keys
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -136,10 +206,9 @@ def _options() -> rocksdict.Options:
     return options
 
 
-def _deadline_of(stored: bytes | None) -> int:
-    """0 for bytes that are no state: they are kept as the changelog has them, without a deadline."""
+def _deadline_of(stored: bytes) -> int:
+    """The index entry that goes with a stored value."""
     try:
-        return 0 if stored is None else decode_tracked(stored).deadline_us
+        return decode_tracked(stored).deadline_us
     except CorruptStateError:
-        logger.exception("a stored state cannot be read: its invoice raises no alert, its events go to dead letters")
         return 0

@@ -200,6 +200,10 @@ class CrashingConsumer(Consumer):
         """As Faust's consumer."""
         return len(self._world.topics.get((tp.topic, tp.partition), ()))
 
+    def passed(self, tp: Any) -> int:
+        """As BatchConsumer: no transactions upstream."""
+        return 0
+
     def polled_us(self, tp: Any) -> int:
         """The broker answers always."""
         return self._world.clock.us

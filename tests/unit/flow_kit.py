@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
-from bems_streams.domain.codec import TrackedInvoice, decode_tracked
+from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked
 from bems_streams.domain.event import instant
 from bems_streams.domain.journey import Journey, Stage, StageCode
 from bems_streams.domain.views import AlertDocument, StatusDocument, decode_alert, decode_status
@@ -237,3 +237,19 @@ class Tracker:
         """Records counted with this outcome."""
         labels = {"agent": "tracker", "stage": stage, "outcome": outcome}
         return self.registry.get_sample_value("bems_agent_events_total", labels) or 0.0
+
+
+class AsStored:
+    """Deadlines that are what the stored state says: limits never changed."""
+
+    limits = b"as stored"
+
+    def current(self, stored: bytes) -> tuple[bytes, int]:
+        """See runtime.table.Deadlines."""
+        try:
+            return stored, decode_tracked(stored).deadline_us
+        except CorruptStateError:
+            return stored, 0
+
+
+AS_STORED = AsStored()
