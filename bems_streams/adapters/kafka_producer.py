@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
 from bems_streams.ports import Appended, Coordinates, NotAppended, OutRecord, PublishFailedError
 
@@ -84,7 +84,8 @@ class ProducerConfig:
 class KafkaProducer:
     """Fulfils Appender and Publisher. Call from event loops; callbacks run on a thread of its own until `close`.
 
-    `stopped` is set after close. A client that librdkafka declares unusable is replaced; what it held is NotAppended.
+    Topics must have message.timestamp.type=LogAppendTime: without the broker's time there is no proof. A client that
+    librdkafka declares unusable is replaced; what it held is NotAppended.
     """
 
     def __init__(
@@ -174,13 +175,18 @@ class KafkaProducer:
             reason = f"may or may not be written: {_words(error)}"
             pending.settle(place, NotAppended(reason, retriable=error.code() not in _REFUSED))
             return
+        # librdkafka also reports success for records that the success of a later one seems to imply. A partition that has
+        # just got its leader may refuse the first and take the second: the first is lost (confluent-kafka-go#921). What
+        # the broker itself acknowledged has an offset and, as all our topics do, the broker's time.
         offset = message.offset()
-        if offset is None or offset < 0:  # a repeated try that the broker had stored too long ago to remember where
-            pending.settle(place, NotAppended("written, but the broker no longer knows its offset", retriable=True))
+        kind, moment_ms = message.timestamp()
+        if offset is None or offset < 0 or kind != TIMESTAMP_LOG_APPEND_TIME:
+            reason = "may or may not be written: the broker did not confirm this very record"
+            pending.settle(place, NotAppended(reason, retriable=True))
             return
         self._acknowledged += 1
         at = Coordinates(pending.topic(place), message.partition() or 0, offset)
-        pending.settle(place, Appended(at, message.timestamp()[1] * 1000))
+        pending.settle(place, Appended(at, moment_ms * 1000))
 
     def _serve(self) -> None:
         while not self._stopping.is_set():

@@ -32,8 +32,14 @@ class OwnTopics(NamedTuple):
     catalogue: Catalogue
 
     def apply(self, bootstrap: str) -> None:
-        """Create them."""
+        """Create them. The broker may still be opening partitions, and refuse records of some, when this returns."""
         apply_plan(self.catalogue, KafkaTopicAdmin(bootstrap, 10), Patience(20))
+
+    def create(self, bootstrap: str) -> None:
+        """Create them, and return once the broker has opened every partition of the stages."""
+        self.apply(bootstrap)
+        with reader(bootstrap) as consumer:
+            assert dict(_ends(consumer, [*self.catalogue.stage_topics.values()]))
 
 
 def own_topics(folder: Path) -> OwnTopics:
@@ -129,8 +135,7 @@ def event(number: int, stage: str = "ingestion", **more: Any) -> dict[str, Any]:
 
 def records(bootstrap: str, topics: Sequence[str]) -> Mapping[tuple[str, int, int], Message]:
     """Everything in the topics, by topic, partition and offset."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False})
-    try:
+    with reader(bootstrap) as consumer:
         ends = dict(_ends(consumer, topics))
         consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in ends])
         found: dict[tuple[str, int, int], Message] = {}
@@ -141,6 +146,14 @@ def records(bootstrap: str, topics: Sequence[str]) -> Mapping[tuple[str, int, in
                 assert message.error() is None
                 found[(message.topic() or "", message.partition() or 0, message.offset() or 0)] = message
         return found
+
+
+@contextmanager
+def reader(bootstrap: str) -> Iterator[Consumer]:
+    """A consumer without a past or a future."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False})
+    try:
+        yield consumer
     finally:
         consumer.close()
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException
 
 from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
 from bems_streams.ports import Appended, Coordinates, NotAppended, OutRecord, PublishFailedError
@@ -27,7 +27,7 @@ class FakeClient:
         self.held: list[dict[str, Any]] = []
         self.refusals: dict[bytes, Exception] = {}
         self.failures: dict[bytes, KafkaError] = {}
-        self.lost_offsets: set[bytes] = set()
+        self.vouched_for: dict[bytes, tuple[int, int]] = {}  # value to offset and timestamp type
         self._change = threading.Condition()
         self._holding = False
         self.topics: dict[str, Any] = {}
@@ -77,8 +77,8 @@ class FakeClient:
     def _tell(self, record: Mapping[str, Any], error: KafkaError | None) -> None:
         value = record["value"]
         self.offset += 1
-        offset = -1001 if value in self.lost_offsets else self.offset
-        message: Any = SimpleNamespace(offset=lambda: offset, partition=lambda: 3, timestamp=lambda: (2, 1_700))
+        offset, kind = self.vouched_for.get(value, (self.offset, TIMESTAMP_LOG_APPEND_TIME))
+        message: Any = SimpleNamespace(offset=lambda: offset, partition=lambda: 3, timestamp=lambda: (kind, 1_700))
         record["on_delivery"](error or self.failures.get(value), message)
 
 
@@ -198,15 +198,23 @@ async def test_a_failed_delivery_may_have_been_written() -> None:
     assert (second.retriable, third.retriable) == (True, False)
 
 
-async def test_a_record_whose_offset_nobody_knows_has_no_proof() -> None:
-    """A repeated try that the broker already had may come back without an offset: a receipt could not name it."""
+@pytest.mark.parametrize(
+    "report",
+    [(-1001, TIMESTAMP_CREATE_TIME), (-1, TIMESTAMP_LOG_APPEND_TIME), (0, TIMESTAMP_CREATE_TIME)],
+    ids=["vouched for by a later record", "no offset", "counted up from no offset"],
+)
+async def test_success_without_the_brokers_word_is_no_proof(report: tuple[int, int]) -> None:
+    """librdkafka told success for a record that a new partition had refused; it was never written."""
     clients = Clients()
     async with a_producer(clients) as producer:
-        clients[0].lost_offsets.add(b"a")
+        clients[0].vouched_for[b"a"] = report
 
-        (outcome,) = await producer.append([record(b"a")])
+        lost, kept = await producer.append([record(b"a"), record(b"b")])
 
-    assert isinstance(outcome, NotAppended)
+    assert isinstance(lost, NotAppended)
+    assert lost.reason.startswith("may or may not be written")
+    assert lost.retriable
+    assert isinstance(kept, Appended)
 
 
 async def test_publishing_is_all_or_an_error_that_says_whether_to_retry() -> None:
