@@ -175,9 +175,9 @@ class KafkaProducer:
             reason = f"may or may not be written: {_words(error)}"
             pending.settle(place, NotAppended(reason, retriable=error.code() not in _REFUSED))
             return
-        # librdkafka also reports success for records that the success of a later one seems to imply. A partition that has
-        # just got its leader may refuse the first and take the second: the first is lost (confluent-kafka-go#921). What
-        # the broker itself acknowledged has an offset and, as all our topics do, the broker's time.
+        # librdkafka also reports success for records that the success of a later one seems to imply. A partition that
+        # just got its leader may refuse the first and take the second: the first is lost (confluent-kafka-go#921).
+        # What the broker itself acknowledged has an offset and, as all our topics do, the broker's time.
         offset = message.offset()
         kind, moment_ms = message.timestamp()
         if offset is None or offset < 0 or kind != TIMESTAMP_LOG_APPEND_TIME:
