@@ -39,7 +39,9 @@ def main() -> None:
     """Serve until interrupted."""
     listener = listen("127.0.0.1", 0)
     print(f"parse only: http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
-    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", access_log=False, log_level="error")
+    config = uvicorn.Config(
+        app, http="httptools", ws="none", lifespan="off", access_log=False, log_level="error", proxy_headers=False
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(uvicorn.Server(config).serve(sockets=[listener]))
 

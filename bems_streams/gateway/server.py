@@ -59,6 +59,7 @@ async def serve(app: Gateway, listener: socket.socket, running: Running) -> None
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # nothing here asks who the sender is
             backlog=BACKLOG,
             timeout_keep_alive=IDLE_CONNECTION_SECONDS,
             timeout_graceful_shutdown=math.ceil(running.grace_seconds),
