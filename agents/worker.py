@@ -21,7 +21,7 @@ from bems_streams.adapters.stores import default_store_url, open_store
 from bems_streams.config import Settings
 from bems_streams.flows.store import SinkParts, Store
 from bems_streams.flows.track import Track
-from bems_streams.flows.tracking import Deadlines, TrackingParts
+from bems_streams.flows.tracking import CurrentDeadlines, TrackingParts
 from bems_streams.flows.watch import Watch
 from bems_streams.health import Health, HealthServer
 from bems_streams.logs import setup_logs
@@ -85,7 +85,7 @@ def _tracker(worker: Worker) -> Running:
     table_metrics = TableMetrics(worker.registry)
     journey = catalogue.journey(settings.time_scale)
     changelog = catalogue.changelog_topic(worker.agent)
-    tables = TableStore(group.data_dir / "tables", changelog, Deadlines(journey), table_metrics)
+    tables = TableStore(group.data_dir / "tables", changelog, CurrentDeadlines(journey), table_metrics)
     ownership = Ownership(app, worker.topics, worker.client_config, tables)
     log = KafkaFencedLog(worker.client_config, f"{group.group}-{_transactional_name(group)}")
     parts = TrackingParts(

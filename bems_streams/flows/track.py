@@ -20,13 +20,12 @@ from bems_streams.flows.tracking import (
     AGENT,
     UNUSABLE,
     Changes,
-    Offsets,
     TrackingParts,
     count_alerts,
     publish_changes,
     write_changes,
 )
-from bems_streams.ports import RawRecord
+from bems_streams.ports import Offsets, RawRecord
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ Not here: the two journeys themselves (track.py, watch.py).
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 import msgspec
 
@@ -14,47 +14,13 @@ from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_
 from bems_streams.domain.journey import Journey, StageLostError
 from bems_streams.domain.views import AlertDocument, AlertKind, encode_document, status_document
 from bems_streams.metrics import AgentMetrics, TableMetrics
-from bems_streams.ports import Clock, OutRecord
+from bems_streams.ports import Change, Clock, FencedLog, InvoiceTable, Offsets, OutRecord, Place
 
 logger = logging.getLogger(__name__)
 
 AGENT = "tracker"
-Place = tuple[str, int]
-Offsets = Mapping[Place, int]
-
 UNUSABLE: Final = (CorruptStateError, ArithmeticError, ValueError, TypeError, LookupError)
 """What stored bytes that are not a state, or make no sense as one, can raise: it concerns that invoice alone."""
-
-
-class Change(NamedTuple):
-    """One invoice's new stored value (None deletes it), and its deadline index entry before and after (0: none)."""
-
-    value: bytes | None
-    old_deadline_us: int
-    new_deadline_us: int
-
-
-class InvoiceTable(Protocol):
-    """State per invoice, by partition number. Reads see everything applied before. Blocking, fast."""
-
-    def get_many(self, number: int, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """Stored values, same order; None where there is none."""
-
-    def apply(self, number: int, changes: Mapping[bytes, Change], changelog_offset: int) -> None:
-        """States, deadline index and changelog position in one atomic write."""
-
-    def due(self, number: int, until_us: int, limit: int) -> Sequence[bytes]:
-        """Keys whose deadline is at or before `until_us`, oldest first."""
-
-
-class FencedLog(Protocol):
-    """Publishes and commits source offsets in one transaction; the broker refuses it to whoever lost the partitions."""
-
-    def positions(self, number: int) -> Offsets:
-        """Next source offset of each stage topic's partition `number`."""
-
-    async def publish(self, records: Sequence[OutRecord], offsets: Offsets) -> Offsets:
-        """All or nothing. Returns the offset after the last record per (topic, partition) written to explicitly."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +79,8 @@ class Changes:
         return value
 
 
-class Deadlines:
-    """Deadlines under the limits of today's catalogue, for states that were stored under any."""
+class CurrentDeadlines:
+    """ports.Deadlines under the limits of the catalogue given, for states that were stored under any."""
 
     def __init__(self, journey: Journey) -> None:
         self._journey = journey
@@ -158,7 +124,3 @@ def count_alerts(parts: TrackingParts, changes: Changes) -> None:
     """Part of step 5."""
     for stage, kind in changes.alerts:
         parts.table_metrics.alerts.labels(stage, kind).inc()
-
-
-Settled = Callable[[int, int], int]
-"""(partition number, now_us) -> the moment up to which every accepted event of that number has been folded in."""

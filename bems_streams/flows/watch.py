@@ -10,16 +10,8 @@ from collections.abc import Sequence
 from bems_streams.domain.codec import TrackedInvoice, decode_tracked
 from bems_streams.domain.journey import StageLostError
 from bems_streams.domain.views import stuck_alert
-from bems_streams.flows.tracking import (
-    UNUSABLE,
-    Changes,
-    Offsets,
-    Settled,
-    TrackingParts,
-    count_alerts,
-    publish_changes,
-    write_changes,
-)
+from bems_streams.flows.tracking import UNUSABLE, Changes, TrackingParts, count_alerts, publish_changes, write_changes
+from bems_streams.ports import Offsets, Settled
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from faust.types import TP
 
-from bems_streams.flows.tracking import Change, Offsets
-from bems_streams.ports import OutRecord
+from bems_streams.ports import Change, Offsets, OutRecord
 from bems_streams.runtime.fence import KafkaFencedLog
 from bems_streams.runtime.ownership import Owned, Ownership
 from bems_streams.runtime.table import TablePartition
@@ -19,7 +18,7 @@ UNSEEN_US: Final = 1_000_000
 
 
 class OwnedTable:
-    """flows.tracking.InvoiceTable over the open partitions."""
+    """ports.InvoiceTable over the open partitions."""
 
     def __init__(self, partitions: Mapping[int, TablePartition]) -> None:
         self._partitions = partitions
@@ -38,7 +37,7 @@ class OwnedTable:
 
 
 class OwnedLog:
-    """flows.tracking.FencedLog in the name of the current membership. Call it while holding the ownership."""
+    """ports.FencedLog in the name of the current membership. Call it while holding the ownership."""
 
     def __init__(self, ownership: Ownership, log: KafkaFencedLog) -> None:
         self._ownership = ownership
@@ -59,7 +58,7 @@ class OwnedLog:
 
 
 class Settled:
-    """Up to which moment all accepted events of a partition number have been handled (flows.tracking.Settled)."""
+    """Up to which moment all accepted events of a partition number have been handled (ports.Settled)."""
 
     def __init__(self, app: Any, ownership: Ownership, topics: Sequence[str]) -> None:
         self._app = app

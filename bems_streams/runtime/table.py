@@ -10,12 +10,12 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import rocksdict
 
 from bems_streams.domain.codec import CorruptStateError, decode_tracked
-from bems_streams.flows.tracking import Change
+from bems_streams.ports import Change, Deadlines
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +32,6 @@ _DAMAGED: Final = ("Corruption", "IO error: No such file or directory")
 INDEX_CHANGES: Final = 10_000
 WRITE_BUFFER_BYTES: Final = 16 << 20
 BLOCK_CACHE_BYTES: Final = 32 << 20
-
-
-class Deadlines(Protocol):
-    """Which deadline a stored state has now; see flows.tracking.Deadlines."""
-
-    @property
-    def limits(self) -> bytes:
-        """Differs when deadlines may."""
-
-    def current(self, stored: bytes) -> tuple[bytes, int]:
-        """(what the table is to hold, its deadline index entry or 0)."""
 
 
 class TablePartition:

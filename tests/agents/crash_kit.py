@@ -19,10 +19,9 @@ from agents.tracker import add_tracker
 from bems_streams.adapters.memory import MemoryBackend
 from bems_streams.flows.store import SinkParts, Store
 from bems_streams.flows.track import Track
-from bems_streams.flows.tracking import Change
 from bems_streams.flows.watch import Watch
 from bems_streams.metrics import AgentMetrics
-from bems_streams.ports import Appended, OutRecord, RawRecord, StoreBatch, WriteResult
+from bems_streams.ports import Appended, Change, OutRecord, RawRecord, StoreBatch, WriteResult
 from bems_streams.runtime.membership import Membership
 from bems_streams.runtime.ownership import Owned, Ownership
 from bems_streams.runtime.session import OwnedLog, Settled

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from bems_streams.domain.codec import TrackedInvoice, decode_tracked, encode_tracked
-from bems_streams.flows.tracking import Deadlines
+from bems_streams.flows.tracking import CurrentDeadlines
 from bems_streams.local.kafka import EmbeddedKafka
 from bems_streams.local.processes import ProcessSpec
 from bems_streams.local.supervisor import ChildState
@@ -170,7 +170,7 @@ def test_restoring_waits_for_what_is_committed_behind_an_open_transaction(
     zombie.flush(30)
     rightful.produce(changelog, encode_tracked(TrackedInvoice.new()), b"good", partition=0)
     rightful.commit_transaction(30)
-    table = TablePartition(tmp_path, 0, Deadlines(load_catalogue().journey()))
+    table = TablePartition(tmp_path, 0, CurrentDeadlines(load_catalogue().journey()))
     ends = log_ends(config, [(changelog, 0)], 10.0)
 
     Restore(config, changelog, ends, 60.0, lambda *_: None).run([table])

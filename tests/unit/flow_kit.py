@@ -14,9 +14,9 @@ from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_
 from bems_streams.domain.event import instant
 from bems_streams.domain.journey import Journey, Stage, StageCode
 from bems_streams.domain.views import AlertDocument, StatusDocument, decode_alert, decode_status
-from bems_streams.flows.tracking import Change, TrackingParts
+from bems_streams.flows.tracking import TrackingParts
 from bems_streams.metrics import AgentMetrics, TableMetrics
-from bems_streams.ports import Appended, Coordinates, OutRecord, RawRecord
+from bems_streams.ports import Appended, Change, Coordinates, OutRecord, RawRecord
 
 Place = tuple[str, int]
 

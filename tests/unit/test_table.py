@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bems_streams.domain.codec import NewerStateError, TrackedInvoice, decode_tracked, encode_tracked
-from bems_streams.flows.tracking import Change
+from bems_streams.ports import Change
 from bems_streams.runtime.table import TablePartition
 from tests.unit.flow_kit import AS_STORED, MemoryTable
 

@@ -11,7 +11,8 @@ from bems_streams.domain.codec import TrackedInvoice, decode_tracked, encode_tra
 from bems_streams.domain.event import Event, instant
 from bems_streams.domain.fold import fold
 from bems_streams.domain.journey import Journey, Stage, StageCode
-from bems_streams.flows.tracking import Change, Deadlines
+from bems_streams.flows.tracking import CurrentDeadlines
+from bems_streams.ports import Change
 from bems_streams.runtime.table import TablePartition
 from tests.unit.flow_kit import AS_STORED
 
@@ -42,7 +43,7 @@ def stored_under(limits: Journey, stage: str = "ingestion") -> tuple[bytes, int]
 
 def table_with(tmp_path: Path, limits: Journey) -> TablePartition:
     """One invoice, stored under these limits."""
-    table = TablePartition(tmp_path, 0, Deadlines(limits))
+    table = TablePartition(tmp_path, 0, CurrentDeadlines(limits))
     value, deadline_us = stored_under(limits)
     table.apply({b"i": Change(value, 0, deadline_us)}, 5)
     return table
@@ -53,7 +54,7 @@ def test_another_limit_reaches_invoices_that_stay_silent(tmp_path: Path, before:
     """Shorter, longer, new or dropped: after a restart the index says what today's catalogue says."""
     table_with(tmp_path, journey(before)).close()
 
-    table = TablePartition(tmp_path, 0, Deadlines(journey(after)))
+    table = TablePartition(tmp_path, 0, CurrentDeadlines(journey(after)))
 
     expected_us = 0 if after is None else START_US + after * DAY_US
     assert table.due(EVER, 10) == ([b"i"] if after else [])
@@ -69,7 +70,7 @@ def test_the_same_limits_rewrite_nothing(tmp_path: Path) -> None:
     """A restart with an unchanged catalogue does not go through the table."""
     table_with(tmp_path, journey(3)).close()
 
-    class Unasked(Deadlines):
+    class Unasked(CurrentDeadlines):
         def current(self, stored: bytes) -> tuple[bytes, int]:
             raise AssertionError("the table was gone through")
 
@@ -81,7 +82,7 @@ def test_the_same_limits_rewrite_nothing(tmp_path: Path) -> None:
 
 def test_what_is_restored_gets_todays_deadlines(tmp_path: Path) -> None:
     """A changelog written under other limits does not bring their deadlines back."""
-    table = TablePartition(tmp_path, 0, Deadlines(journey(1)))
+    table = TablePartition(tmp_path, 0, CurrentDeadlines(journey(1)))
     value, _ = stored_under(journey(9))
 
     table.replay([(b"i", value)], 7)
@@ -97,11 +98,11 @@ def test_an_invoice_whose_alert_is_out_stays_out_of_the_index(tmp_path: Path) ->
     tracked = decode_tracked(value)
     tracked.note_alert(START_US + DAY_US)
     tracked.deadline_us = 0
-    table = TablePartition(tmp_path, 0, Deadlines(limits))
+    table = TablePartition(tmp_path, 0, CurrentDeadlines(limits))
     table.apply({b"i": Change(encode_tracked(tracked), 0, 0)}, 1)
     table.close()
 
-    again = TablePartition(tmp_path, 0, Deadlines(journey(2)))
+    again = TablePartition(tmp_path, 0, CurrentDeadlines(journey(2)))
 
     assert again.due(EVER, 10) == []
     again.close()
@@ -112,7 +113,7 @@ def test_bytes_that_are_no_state_have_no_deadline(garbage: bytes) -> None:
     """They stay as they are, and stop nobody from watching the others."""
     first = bytes([1, *garbage[1:]]) if garbage else garbage  # not of a later release, which does stop the worker
 
-    assert Deadlines(journey(1)).current(first) == (first, 0)
+    assert CurrentDeadlines(journey(1)).current(first) == (first, 0)
 
 
 def test_a_table_of_another_changelog_starts_empty(tmp_path: Path) -> None:
@@ -160,5 +161,5 @@ def test_limits_name_every_stage() -> None:
     base = journey(1, 2)
     fewer = replace(base, stages=base.stages[1:])
 
-    assert len({Deadlines(each).limits for each in (base, journey(2, 2), journey(1, None), fewer)}) == 4
-    assert Deadlines(journey(1, 2)).limits == Deadlines(base).limits
+    assert len({CurrentDeadlines(each).limits for each in (base, journey(2, 2), journey(1, None), fewer)}) == 4
+    assert CurrentDeadlines(journey(1, 2)).limits == CurrentDeadlines(base).limits
