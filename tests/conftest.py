@@ -7,7 +7,7 @@ from hypothesis import settings
 
 from bems_streams.local.kafka import EmbeddedKafka
 
-pytest_plugins = ("tests.tiers", "pytester")
+pytest_plugins = ("tests.tiers", "tests.last_words", "pytester")
 
 settings.register_profile("bems", deadline=None)  # a busy machine is no failure
 settings.load_profile("bems")
