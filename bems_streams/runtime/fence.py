@@ -20,6 +20,10 @@ logger = logging.getLogger(__name__)
 TRANSACTION_TIMEOUT_SECONDS: Final = 15
 """How long a dead worker's open transaction can hold back its successor. Must exceed a slow broker's answer."""
 
+STALL_SECONDS: Final = TRANSACTION_TIMEOUT_SECONDS + 5.0
+"""By then the broker gives a transaction up. librdkafka may not: registering offsets heeds no timeout while it
+waits for a group coordinator that went away (seen with 2.16: 38 s, and all other workers waiting in the rebalance)."""
+
 START_TIMEOUT_SECONDS: Final = 60.0
 
 MAX_MESSAGE_BYTES: Final = 32 << 20
@@ -34,6 +38,7 @@ SETTINGS: Final[Mapping[str, str | int]] = {
     "batch.size": 1_000_000,
     "queue.buffering.max.messages": 1_000_000,
     "compression.type": "lz4",
+    "metadata.recovery.strategy": "none",  # else it forgets all brokers while none answers, but not who coordinates
 }
 
 Position = tuple[str, int]  # topic, partition
@@ -44,6 +49,10 @@ class FencedError(Exception):
     """The broker refused the transaction: this worker no longer owns what it wrote about. Nothing became visible."""
 
 
+class StalledError(Exception):
+    """A transaction did not end in time. Whether it was committed is not known: only a restart finds out."""
+
+
 class FencedLog(Protocol):
     """Publishes atomically together with source offsets, as long as the worker is a member in good standing."""
 
@@ -51,14 +60,16 @@ class FencedLog(Protocol):
         """Commit `records` and `offsets` in one transaction.
 
         Returns, per (topic, partition) written to with an explicit partition, the offset after its last record.
-        Raises FencedError or KafkaException: then nothing of it is visible to read_committed readers.
+        Raises FencedError or KafkaException: then nothing of it is visible to read_committed readers. StalledError:
+        then it may be, or become so.
         """
 
 
 class KafkaFencedLog:
     """FencedLog over librdkafka. One transaction at a time; not for use from several tasks at once."""
 
-    def __init__(self, config: Mapping[str, Any], transactional_id: str) -> None:
+    def __init__(self, config: Mapping[str, Any], transactional_id: str, stall_seconds: float = STALL_SECONDS) -> None:
+        self._stall_seconds = stall_seconds
         self._producer = Producer({**config, **SETTINGS, "transactional.id": transactional_id, "logger": logger})
 
     def start(self) -> None:
@@ -67,6 +78,16 @@ class KafkaFencedLog:
 
     async def publish(self, records: Sequence[OutRecord], offsets: Offsets, membership: Membership) -> Offsets:
         """See FencedLog."""
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                return await self._transaction(records, offsets, membership)
+        except TimeoutError as error:
+            raise StalledError(
+                f"a transaction did not end within {self._stall_seconds:g} s: is a broker away? Started again, the "
+                "worker goes on from what is committed."
+            ) from error
+
+    async def _transaction(self, records: Sequence[OutRecord], offsets: Offsets, membership: Membership) -> Offsets:
         assert offsets, "a transaction without offsets would not be fenced"
         self._producer.begin_transaction()
         ends: dict[Position, int] = {}
