@@ -4,13 +4,16 @@ Not here: seeking there (transport.py) or rebuilding tables (restore.py).
 """
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from confluent_kafka import Consumer, IsolationLevel, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 logger = logging.getLogger(__name__)
+
+ASK_AGAIN_SECONDS: Final = 0.2
 
 Place = tuple[str, int]
 LogEnds = Mapping[Place, tuple[int, int]]
@@ -56,7 +59,7 @@ def stable_positions(
         }
     )
     try:
-        committed = consumer.committed([TopicPartition(*place) for place in places], timeout_seconds)
+        committed = committed_offsets(consumer, [TopicPartition(*place) for place in places], timeout_seconds)
     finally:
         consumer.close()
     ends = log_ends(config, places, timeout_seconds)
@@ -80,3 +83,24 @@ def topic_id(config: Mapping[str, Any], topic: str, timeout_seconds: float) -> b
     admin = AdminClient({**config, "logger": logger})  # type: ignore[dict-item]
     asked = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
     return str(asked[topic].result(timeout_seconds).topic_id).encode()
+
+
+def committed_offsets(
+    consumer: Consumer, places: Sequence[TopicPartition], timeout_seconds: float
+) -> Sequence[TopicPartition]:
+    """A broker that came back a moment ago may not coordinate the group yet: asked again until the timeout."""
+    end = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return consumer.committed(list(places), max(end - time.monotonic(), ASK_AGAIN_SECONDS))
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_YET or time.monotonic() + ASK_AGAIN_SECONDS > end:
+                raise
+        time.sleep(ASK_AGAIN_SECONDS)
+
+
+_NOT_YET: Final = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
