@@ -8,7 +8,7 @@ Not here: what is published (flows), who the worker is (membership.py).
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -38,6 +38,8 @@ SETTINGS: Final[Mapping[str, str | int]] = {
     "batch.size": 1_000_000,
     "queue.buffering.max.messages": 1_000_000,
     "compression.type": "lz4",
+    # With more, librdkafka may take a later request's success for an earlier one's, which the broker had refused.
+    "max.in.flight.requests.per.connection": 1,
     "metadata.recovery.strategy": "none",  # else it forgets all brokers while none answers, but not who coordinates
 }
 
@@ -53,20 +55,44 @@ class StalledError(Exception):
     """A transaction did not end in time. Whether it was committed is not known: only a restart finds out."""
 
 
-class FencedLog(Protocol):
-    """Publishes atomically together with source offsets, as long as the worker is a member in good standing."""
+class UnprovenError(Exception):
+    """A record of the transaction has no proof of being in the log. It was aborted: nothing became visible."""
 
-    async def publish(self, records: Sequence[OutRecord], offsets: Offsets, membership: Membership) -> Offsets:
-        """Commit `records` and `offsets` in one transaction.
 
-        Returns, per (topic, partition) written to with an explicit partition, the offset after its last record.
-        Raises FencedError or KafkaException: then nothing of it is visible to read_committed readers. StalledError:
-        then it may be, or become so.
-        """
+class Proofs:
+    """Delivery reports of one transaction: of the last record per topic and partition, which vouches for those before.
+
+    A report proves something only with an offset: librdkafka also reports success where it merely infers it.
+    """
+
+    def __init__(self, wanted: int) -> None:
+        self.ends: dict[Position, int] = {}
+        self._wanted = wanted
+        self._proven = 0
+        self._errors: list[KafkaError] = []
+
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
+        """The callback of one record."""
+        offset = message.offset()
+        if error is not None:
+            self._errors.append(error)
+        elif offset is not None and offset >= 0:
+            self._proven += 1
+            self.ends[str(message.topic()), int(message.partition() or 0)] = offset + 1
+
+    def require_all(self) -> None:
+        """KafkaException with the first error, or UnprovenError."""
+        if self._errors:
+            raise KafkaException(self._errors[0])
+        if self._proven < self._wanted:
+            raise UnprovenError(
+                f"{self._wanted - self._proven} of {self._wanted} partitions written to are not proven written: is a "
+                "broker away? Started again, the worker goes on from what is committed."
+            )
 
 
 class KafkaFencedLog:
-    """FencedLog over librdkafka. One transaction at a time; not for use from several tasks at once."""
+    """Publishes by librdkafka. One transaction at a time; not for use from several tasks at once."""
 
     def __init__(self, config: Mapping[str, Any], transactional_id: str, stall_seconds: float = STALL_SECONDS) -> None:
         self._stall_seconds = stall_seconds
@@ -77,7 +103,11 @@ class KafkaFencedLog:
         self._producer.init_transactions(START_TIMEOUT_SECONDS)
 
     async def publish(self, records: Sequence[OutRecord], offsets: Offsets, membership: Membership) -> Offsets:
-        """See FencedLog."""
+        """Commit `records` and `offsets` in one transaction, in the name of `membership`.
+
+        Returns, per (topic, partition) written to, the offset after its last record. FencedError, StalledError,
+        UnprovenError or KafkaException: then nothing of it is visible, or only a restart finds out.
+        """
         try:
             async with asyncio.timeout(self._stall_seconds):
                 return await self._transaction(records, offsets, membership)
@@ -90,18 +120,13 @@ class KafkaFencedLog:
     async def _transaction(self, records: Sequence[OutRecord], offsets: Offsets, membership: Membership) -> Offsets:
         assert offsets, "a transaction without offsets would not be fenced"
         self._producer.begin_transaction()
-        ends: dict[Position, int] = {}
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                ends[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0) + 1
-
         last = {(record.topic, record.partition): place for place, record in enumerate(records)}
+        proofs = Proofs(len(last))
         for place, record in enumerate(records):
-            report = delivered if last[record.topic, record.partition] == place else None
+            report = proofs.delivered if last[record.topic, record.partition] == place else None
             await self._produce(record, report)
-        await asyncio.to_thread(self._commit, offsets, membership)
-        return ends
+        await asyncio.to_thread(self._finish, proofs, offsets, membership)
+        return proofs.ends
 
     async def _produce(self, record: OutRecord, report: Any) -> None:
         while True:
@@ -119,12 +144,17 @@ class KafkaFencedLog:
             else:
                 return
 
-    def _commit(self, offsets: Offsets, membership: Membership) -> None:
+    def _finish(self, proofs: "Proofs", offsets: Offsets, membership: Membership) -> None:
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         timeout_seconds = TRANSACTION_TIMEOUT_SECONDS - 2.0
         try:
+            self._producer.flush(timeout_seconds)
+            proofs.require_all()
             self._producer.send_offsets_to_transaction(positions, membership.metadata(), timeout_seconds)
             self._commit_retriably(timeout_seconds)
+        except UnprovenError:
+            self._abort()
+            raise
         except KafkaException as error:
             self._abort()
             if error.args[0].code() in _FENCED:
