@@ -156,6 +156,13 @@ class BatchConsumer(driver.Consumer):
         return True
 
     async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            await self._drain_until_stopped(fetcher)
+        except asyncio.CancelledError:
+            if not self.app.should_stop:  # else Faust would take an orderly stop during a rebalance for a crash
+                raise
+
+    async def _drain_until_stopped(self, fetcher: Any) -> None:
         stopped, fetcher_stopped = self._stopped.is_set, fetcher._stopped.is_set
         while not (stopped() or fetcher_stopped()):
             if not self.flow_active:
