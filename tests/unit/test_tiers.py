@@ -7,7 +7,7 @@ from tests.tiers import TIERS
 INI = """
 [pytest]
 testpaths = tests
-addopts = -q -ra -p no:cacheprovider
+addopts = -q -ra -p no:cacheprovider -p no:faulthandler
 asyncio_default_fixture_loop_scope = function
 """
 GREEN = "def test_it():\n    assert True\n"
