@@ -68,7 +68,11 @@ class Worker:
     @property
     def client_config(self) -> dict[str, Any]:
         """For librdkafka clients."""
-        return {"bootstrap.servers": self.group.bootstrap, "client.id": f"bems-{self.agent}"}
+        return {
+            "bootstrap.servers": self.group.bootstrap,
+            "client.id": f"bems-{self.agent}",
+            "metadata.recovery.strategy": "none",  # re-bootstrapping after all brokers were away leaves dead handles
+        }
 
     def serve(self, app: Any, ownership: Ownership) -> None:
         """Answer probes and measure the lag."""

@@ -77,6 +77,7 @@ class ProducerConfig:
             "reconnect.backoff.ms": 100,
             "reconnect.backoff.max.ms": 1000,
             "message.max.bytes": 32 << 20,  # before compression: what fitted into its topic fits the dead letters too
+            "metadata.recovery.strategy": "none",  # re-bootstrapping after all brokers were away leaves dead handles
             "topic.metadata.propagation.max.ms": 5000,  # how long a topic may be unknown before its records fail
         }
 

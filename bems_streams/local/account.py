@@ -43,7 +43,7 @@ class Accountant:
     def __init__(self, bootstrap: str, stage_topics: Sequence[str], partitions: int, reader: StoreReader) -> None:
         self._reader = reader
         self._places = [(topic, number) for topic in stage_topics for number in range(partitions)]
-        self._config = {"bootstrap.servers": bootstrap}
+        self._config = {"bootstrap.servers": bootstrap, "metadata.recovery.strategy": "none"}
 
     def accepted(self) -> int:
         """Records ever appended to the stage topics. KafkaException or TimeoutError while the broker is away."""
