@@ -14,7 +14,8 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from bems_streams.adapters.clock import SystemClock
-from bems_streams.adapters.stores import default_store_url, open_reader
+from bems_streams.adapters.stores import open_reader
+from bems_streams.cli.store_options import store_url
 from bems_streams.config import Settings
 from bems_streams.console.app import Console, build_app
 from bems_streams.console.desk import Desk
@@ -73,7 +74,7 @@ def command(
     settings = Settings()
     setup_logs(settings.log_level)
     address = host or settings.host
-    where = _store_url(settings, state_dir, store)
+    where = store_url(settings, state_dir, store)
     try:
         journey = load_catalogue(catalogue or settings.catalogue, settings.overrides).journey(
             time_scale or settings.time_scale
@@ -101,13 +102,6 @@ def command(
         )
         click.echo(f"console: http://{_printable(listener)}/")
         asyncio.run(serve(build_app(console), listener))
-
-
-def _store_url(settings: Settings, state_dir: Path | None, store: str | None) -> str:
-    """Options before environment; the store itself before the folder it is in."""
-    if store or state_dir is None:
-        return store or settings.store or default_store_url(settings.state_dir)
-    return default_store_url(state_dir)
 
 
 def _listen(host: str, port: int) -> socket.socket:

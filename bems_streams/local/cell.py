@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from bems_streams.adapters.stores import default_store_url
 from bems_streams.local.kafka import EmbeddedKafka, EmbeddedKafkaError
 from bems_streams.local.ports import free_ports, port_is_free
 from bems_streams.local.processes import ProcessSpec
@@ -119,6 +120,7 @@ class Cell:
         environment = {
             "BEMS_BOOTSTRAP": self.kafka.bootstrap,
             "BEMS_STATE_DIR": str(options.state_dir.absolute()),
+            "BEMS_STORE": default_store_url(options.state_dir),
             "BEMS_TIME_SCALE": repr(options.time_scale),
             **({} if options.catalogue is None else {"BEMS_CATALOGUE": str(options.catalogue.absolute())}),
             **options.environment,
