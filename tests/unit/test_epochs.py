@@ -27,7 +27,7 @@ async def consumer(tmp_path: Path) -> BatchConsumer:
     app.rebalancing_count = 1
     found.app.on_rebalance_return = lambda: None
     assert isinstance(found, BatchConsumer)
-    found._thread.thread_loop.close()  # type: ignore[attr-defined]  # opened for a thread that never starts here
+    found._thread.thread_loop.close()  # opened for a thread that never starts here
     return found
 
 
