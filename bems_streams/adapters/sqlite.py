@@ -32,8 +32,8 @@ _NOTE_DUPLICATE: Final = (
     rows.insert("duplicates", rows.DUPLICATE) + " ON CONFLICT (topic, partition, offset) DO NOTHING"
 )
 _UNSETTLED: Final = """
-    SELECT NOT EXISTS (SELECT 1 FROM events WHERE topic = ?1 AND partition = ?2 AND offset = ?3)
-       AND NOT EXISTS (SELECT 1 FROM duplicates WHERE topic = ?1 AND partition = ?2 AND offset = ?3)
+    SELECT NOT EXISTS (SELECT 1 FROM events WHERE topic = ? AND partition = ? AND offset = ?)
+       AND NOT EXISTS (SELECT 1 FROM duplicates WHERE topic = ? AND partition = ? AND offset = ?)
 """
 _NOTE_DEAD_LETTER: Final = (
     rows.insert("dead_letters", rows.DEAD_LETTER) + " ON CONFLICT (topic, partition, offset, agent) DO NOTHING"
@@ -149,7 +149,7 @@ def _tell_apart(connection: sqlite3.Connection, events: Sequence[EventRow], newe
 
 
 def _write_dead_letters(connection: sqlite3.Connection, dead_letters: Sequence[DeadLetterRow]) -> None:
-    unsettled = (row for row in dead_letters if connection.execute(_UNSETTLED, row.at).fetchone()[0])
+    unsettled = (row for row in dead_letters if connection.execute(_UNSETTLED, (*row.at, *row.at)).fetchone()[0])
     connection.executemany(_NOTE_DEAD_LETTER, map(rows.dead_letter_values, unsettled))
 
 

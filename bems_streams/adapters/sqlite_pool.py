@@ -5,13 +5,18 @@ Not here: what is asked (sqlite_reader.py).
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from bems_streams.adapters.sqlite_files import FileIdentity, identity_of, open_for_reading, store_errors
 from bems_streams.adapters.sqlite_schema import SchemaState, state_of
-from bems_streams.ports import StoreUnusableError
+from bems_streams.ports import StoreUnavailableError, StoreUnusableError
+
+INTERRUPT_SECONDS: Final = 2.0
+INTERRUPT_EVERY_SECONDS: Final = 0.05
 
 
 class ReadPool:
@@ -20,9 +25,11 @@ class ReadPool:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()  # a generator that is collected while we hold it gives back in this same thread
+        self._given_back = threading.Condition(self._lock)
         self._idle: list[sqlite3.Connection] = []
         self._lent: set[sqlite3.Connection] = set()
         self._identity: FileIdentity | None = None
+        self._closed = False
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection | None]:
@@ -45,6 +52,8 @@ class ReadPool:
     def _borrow(self) -> tuple[sqlite3.Connection, FileIdentity] | None:
         identity = identity_of(self._path)
         with self._lock:
+            if self._closed:
+                raise StoreUnavailableError(f"the reader of {self._path} is closed: open another one")
             if identity != self._identity:
                 self._drop_idle()
                 self._identity = identity
@@ -88,15 +97,25 @@ class ReadPool:
                 self._idle.append(connection)
             else:
                 connection.close()
+            self._given_back.notify_all()
 
     def _drop_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
     def close(self) -> None:
-        """Close every connection, also those lent: an iterator that was given up must not hold the file."""
+        """Close every connection, also those lent: an iterator that was given up must not hold the file.
+
+        A question under way is interrupted and ends with StoreUnavailableError; closing under it would crash.
+        """
         with self._lock:
+            self._closed = True
             self._identity = None
             self._drop_idle()
-            while self._lent:
+            deadline = time.monotonic() + INTERRUPT_SECONDS
+            while self._lent and time.monotonic() < deadline:
+                for connection in self._lent:
+                    connection.interrupt()
+                self._given_back.wait(INTERRUPT_EVERY_SECONDS)
+            while self._lent:  # of iterators that nobody goes on with
                 self._lent.pop().close()

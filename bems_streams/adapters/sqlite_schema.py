@@ -100,9 +100,7 @@ class SchemaState(Enum):
 
 def state_of(connection: sqlite3.Connection, path: Path, migrations: Migrations = MIGRATIONS) -> SchemaState:
     """Compare a file with this program. StoreUnusableError for a newer file, or one that is not a store."""
-    version = _pragma(connection, "user_version")
-    application_id = _pragma(connection, "application_id")
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    version, application_id, tables = _look(connection)
     if application_id == 0 and version == 0 and tables == 0:
         return SchemaState.EMPTY
     if application_id != APPLICATION_ID:
@@ -115,6 +113,19 @@ def state_of(connection: sqlite3.Connection, path: Path, migrations: Migrations 
             "that wrote it, or name another file with --store or --state-dir. The data is intact; do not delete it."
         )
     return SchemaState.CURRENT if version == len(migrations) else SchemaState.OLDER
+
+
+def _look(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Version, application and number of tables, all of one moment: a writer may be creating the file right now."""
+    ours = not connection.in_transaction
+    if ours:
+        connection.execute("BEGIN")
+    try:
+        version, application_id = _pragma(connection, "user_version"), _pragma(connection, "application_id")
+        return version, application_id, connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    finally:
+        if ours:
+            connection.rollback()
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations = MIGRATIONS) -> None:

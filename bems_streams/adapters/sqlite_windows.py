@@ -58,15 +58,15 @@ def rates(connection: sqlite3.Connection, since_us: int, until_us: int, bucket_u
     window = split(since_us, until_us) if whole_seconds else Window(0, 0, ((since_us, until_us),))
     counted: Counter[tuple[str, int]] = Counter()
     asked = (
-        "SELECT stage, second * 1000000 - second * 1000000 % ?1 AS start, sum(number) FROM activity "
-        "WHERE second >= ?2 AND second < ?3 GROUP BY 1, 2"
+        "SELECT stage, second * 1000000 - second * 1000000 % ? AS start, sum(number) FROM activity "
+        "WHERE second >= ? AND second < ? GROUP BY 1, 2"
     )
     for stage, start_us, number in connection.execute(asked, (bucket_us, window.first_second, window.until_second)):
         counted[stage, start_us] += number
     for edge in window.edges_us:
         asked = (
-            "SELECT stage, accepted_us - accepted_us % ?1 AS start, count(*) FROM events "
-            "WHERE accepted_us >= ?2 AND accepted_us < ?3 GROUP BY 1, 2"
+            "SELECT stage, accepted_us - accepted_us % ? AS start, count(*) FROM events "
+            "WHERE accepted_us >= ? AND accepted_us < ? GROUP BY 1, 2"
         )
         for stage, start_us, number in connection.execute(asked, (bucket_us, *edge)):
             counted[stage, start_us] += number

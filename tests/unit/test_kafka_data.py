@@ -68,7 +68,10 @@ def test_a_broker_left_behind_is_named(tmp_path: Path) -> None:
     # given a process whose command names the broker's properties, as a broker's does
     folder = broker_folder(tmp_path, 1)
     folder.path.mkdir()
-    left = subprocess.Popen([sys.executable, "-c", "input()", str(folder.properties)], stdin=subprocess.PIPE)
+    command = [sys.executable, "-c", "print(flush=True); input()", str(folder.properties)]
+    left = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert left.stdout is not None
+    left.stdout.readline()  # before it runs, the kernel shows no command line
     try:
         folder.pid_file.write_text(f"{left.pid}\n")
         # when / then

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
 from bems_streams.adapters.sqlite import SqliteBackend, SqliteStore
 from bems_streams.adapters.sqlite_files import WAL_LIMIT_BYTES
 from bems_streams.adapters.sqlite_pool import ReadPool
-from bems_streams.ports import StoreBatch, StoreCounts, StoreReader
+from bems_streams.ports import StoreBatch, StoreCounts, StoreReader, StoreUnavailableError
 from tests.contract.rows import NOW_US, SECOND_US, event, invoice
 
 
@@ -112,3 +112,26 @@ def test_the_log_of_writes_stays_bounded_beside_busy_readers(tmp_path: Path) -> 
 
     assert path.stat().st_size > 1.5 * WAL_LIMIT_BYTES
     assert largest_bytes < 1.5 * WAL_LIMIT_BYTES
+
+
+def test_a_reader_closed_under_questions_ends_them_without_crashing(tmp_path: Path) -> None:
+    """The console stops while its page asks: every question ends, answered or told that the store is not there."""
+    backend = SqliteBackend(tmp_path / "store.sqlite3")
+    with closing(backend.open_store()) as store:
+        for number in range(20):
+            store.write(batch(number))
+
+    def ask(reader: StoreReader, asked: Event) -> None:
+        with suppress(StoreUnavailableError):
+            while True:
+                reader.counts()
+                asked.set()
+
+    for _ in range(10):
+        reader, asked = backend.open_reader(), Event()
+        with ThreadPoolExecutor(3) as threads:
+            asking = [threads.submit(ask, reader, asked) for _ in range(3)]
+            assert asked.wait(30)
+            reader.close()
+            for each in asking:
+                assert each.result(30) is None
