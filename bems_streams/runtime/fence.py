@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from bems_streams.ports import OutRecord
+from bems_streams.ports import Offsets, OutRecord, Place
 from bems_streams.runtime.membership import Membership
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,6 @@ SETTINGS: Final[Mapping[str, str | int]] = {
     "metadata.recovery.strategy": "none",  # else it forgets all brokers while none answers, but not who coordinates
 }
 
-Position = tuple[str, int]  # topic, partition
-Offsets = Mapping[Position, int]
-
 
 class FencedError(Exception):
     """The broker refused the transaction: this worker no longer owns what it wrote about. Nothing became visible."""
@@ -66,7 +63,7 @@ class Proofs:
     """
 
     def __init__(self, wanted: int) -> None:
-        self.ends: dict[Position, int] = {}
+        self.ends: dict[Place, int] = {}
         self._wanted = wanted
         self._proven = 0
         self._errors: list[KafkaError] = []

@@ -17,11 +17,11 @@ from typing import Any, Final
 from faust.types import TP
 
 from bems_streams.metrics import TableMetrics
-from bems_streams.ports import Deadlines
+from bems_streams.ports import Deadlines, Place
 from bems_streams.runtime.batch import Batch
 from bems_streams.runtime.failfast import fail_fast
 from bems_streams.runtime.membership import Membership
-from bems_streams.runtime.positions import Place, log_ends, stable_positions, topic_id
+from bems_streams.runtime.positions import log_ends, stable_positions, topic_id
 from bems_streams.runtime.restore import Restore
 from bems_streams.runtime.table import TablePartition
 from bems_streams.runtime.work import PartitionsMovedError, Work

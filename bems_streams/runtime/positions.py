@@ -11,11 +11,12 @@ from typing import Any, Final
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from bems_streams.ports import Place
+
 logger = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS: Final = 0.2
 
-Place = tuple[str, int]
 LogEnds = Mapping[Place, tuple[int, int]]
 """(first offset, offset after the last record) by (topic, partition), uncommitted records included."""
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from confluent_kafka import Message, Producer
 
 from agents.worker import command
-from bems_streams.ports import OutRecord
+from bems_streams.ports import Offsets, OutRecord
 from bems_streams.runtime import fence
-from bems_streams.runtime.fence import KafkaFencedLog, Offsets
+from bems_streams.runtime.fence import KafkaFencedLog
 from bems_streams.runtime.membership import Membership
 
 _fenced_publish = KafkaFencedLog.publish
