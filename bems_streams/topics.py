@@ -50,7 +50,7 @@ class TopicKind(StrEnum):
 
     STAGE = "stage"  # raw events, the truth
     STREAM = "stream"  # what agents publish for others
-    RETRY = "retry"
+    LANE = "lane"  # records that wait for, or come back for, another try
     DEAD_LETTER = "dead-letter"
     CHANGELOG = "changelog"
 
@@ -119,6 +119,16 @@ class Catalogue(Entry):
         """Where stuck and cleared invoices are published."""
         return self._carrier("alert")
 
+    @property
+    def ledger_topic(self) -> str:
+        """Where agents without a store of their own account for what they handled."""
+        return self._carrier("account")
+
+    @property
+    def audit_topic(self) -> str:
+        """Where it is written down who did what by command."""
+        return self._carrier("audit")
+
     def _carrier(self, payload: str) -> str:
         return next(name for name, topic in self.topic_entries.items() if topic.payload == payload)
 
@@ -132,7 +142,7 @@ class Catalogue(Entry):
         return topics
 
     def reads(self, agent: str) -> tuple[str, ...]:
-        """The topics an agent consumes, retry topics aside. LookupError when there is no such agent."""
+        """The topics an agent consumes, its lanes aside. LookupError when there is no such agent."""
         self._agent(agent)
         return tuple(name for name, entry in self._declared.items() if agent in entry.consumers)
 
@@ -140,12 +150,24 @@ class Catalogue(Entry):
         """How long a record waits before each further try; empty: straight to the dead letters."""
         return self._agent(agent).retry
 
-    def retry_topic(self, topic: str, agent: str) -> str:
-        """Where `agent` puts records of `topic` to try again. LookupError when it does not read it or never retries."""
-        self._reader(topic, agent)
-        if not self._agent(agent).retry:
-            raise LookupError(f"agent {agent!r} has no retry schedule: add `retry: [5s, 1m, 10m]` to it in {FILE_NAME}")
-        return names.retry_topic(topic, agent)
+    def retry_topics(self, agent: str) -> tuple[str, ...]:
+        """Where `agent` puts what it tries again, one topic per wait; empty when it never retries."""
+        waits = range(1, len(self._agent(agent).retry) + 1)
+        return tuple(names.retry_topic(self._carrier("event"), agent, wait) for wait in waits)
+
+    def late_topic(self, agent: str) -> str | None:
+        """Where `agent` puts what its store takes only by the way for late events; None when it has no such way."""
+        return names.late_topic(self._carrier("event"), agent) if self._agent(agent).late else None
+
+    def redrive_topic(self, agent: str) -> str:
+        """Where dead letters of `agent` come back to it. LookupError when there is no such agent."""
+        self._agent(agent)
+        return names.redrive_topic(self._carrier("event"), agent)
+
+    def lanes(self, agent: str) -> tuple[str, ...]:
+        """What `agent` reads besides its topics: retry lanes, late lane, redriven dead letters."""
+        late = self.late_topic(agent)
+        return (*self.retry_topics(agent), *(() if late is None else (late,)), self.redrive_topic(agent))
 
     def dead_letter_topic(self, topic: str, agent: str) -> str:
         """Where `agent` puts records of `topic` that it cannot handle. LookupError when it does not read it."""
@@ -193,14 +215,14 @@ class Catalogue(Entry):
         return self._spec(name, kind, {**kept, **broker_config.record_time(entry.timestamp)})
 
     def _lanes(self) -> Iterator[TopicSpec]:
-        """Per agent and topic it reads: dead letters, and retries when it has a schedule."""
+        """Per agent: its lanes; per topic it reads: its dead letters."""
         retry = broker_config.deleted_after(self.derived.retry_retention)
         dead = broker_config.deleted_after(self.derived.dead_letter_retention)
         size = broker_config.MAX_DEAD_LETTER_BYTES
-        for agent, entry in self.agents.items():
+        for agent in self.agents:
+            for topic in self.lanes(agent):
+                yield self._spec(topic, TopicKind.LANE, retry, size)
             for topic in self.reads(agent):
-                if entry.retry:
-                    yield self._spec(names.retry_topic(topic, agent), TopicKind.RETRY, retry, size)
                 yield self._spec(names.dead_letter_topic(topic, agent), TopicKind.DEAD_LETTER, dead, size)
 
     def _compacted(self) -> Mapping[str, str]:

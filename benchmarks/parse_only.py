@@ -11,7 +11,7 @@ import uvicorn
 import uvloop
 
 from bems_streams.domain.event import Event, parse_event
-from bems_streams.flows.accept import One, split
+from bems_streams.flows.accept import Many, One, split
 from bems_streams.gateway.server import listen
 
 Message = MutableMapping[str, Any]
@@ -29,8 +29,8 @@ async def app(
         body += message["body"]
         more = message["more_body"]
     parts = split(body)
-    raws = [parts.raw] if isinstance(parts, One) else [*parts[0]]
-    good = all(isinstance(parse_event(raw), Event) for raw in raws if isinstance(raw, bytes))
+    raws = [parts.raw] if isinstance(parts, One) else parts.raws if isinstance(parts, Many) else [b""]
+    good = all(isinstance(parse_event(raw), Event) for raw in raws)
     await send({"type": "http.response.start", "status": 202 if good else 400, "headers": HEADERS})
     await send({"type": "http.response.body", "body": b"{}"})
 

@@ -49,18 +49,21 @@ class StageEntry(Entry):
 
 
 class AgentEntry(Entry):
-    """One agent: a consumer group. `retry` is the waiting time before each further try; empty means none."""
+    """One agent: a consumer group. `retry` is the waiting time before each further try; empty means none. `late`: its
+    store has a way of its own for late events.
+    """
 
     summary: Prose
     retry: tuple[Duration, ...] = ()
     state: Annotated[bool, Field(strict=True)] = False
+    late: Annotated[bool, Field(strict=True)] = False
 
 
 class TopicEntry(Entry):
     """One topic, or one per stage when its name contains `{stage}`. `retention` counts from the record time."""
 
     summary: Prose
-    key: Literal["invoice_id"]
+    key: Literal["invoice_id", "partition", "run"]
     payload: str
     timestamp: Literal["log-append", "create"]
     cleanup: Literal["delete", "compact"]

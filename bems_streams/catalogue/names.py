@@ -19,9 +19,19 @@ def stage_topic(template: str, stage: str) -> str:
     return template.replace(STAGE_PLACE, stage)
 
 
-def retry_topic(topic: str, agent: str) -> str:
-    """Where `agent` puts records of `topic` that it will try again."""
-    return f"{topic}.{agent}.retry"
+def retry_topic(template: str, agent: str, wait: int) -> str:
+    """Where `agent` puts what it tries again after its wait number `wait`, counted from 1."""
+    return f"{stage_topic(template, agent)}.retry-{wait}"
+
+
+def late_topic(template: str, agent: str) -> str:
+    """Where `agent` puts what its store takes by the way for late events only."""
+    return f"{stage_topic(template, agent)}.late"
+
+
+def redrive_topic(template: str, agent: str) -> str:
+    """Where dead letters of `agent` come back to it."""
+    return f"{stage_topic(template, agent)}.redrive"
 
 
 def dead_letter_topic(topic: str, agent: str) -> str:
@@ -38,6 +48,7 @@ def could_have_made(name: str, declared: Iterable[str]) -> bool:
     """Whether a topic's name has the form of one that a catalogue with these entries leads to."""
     part = "[a-z][a-z0-9-]*"
     forms = {entry: re.escape(entry).replace(re.escape(STAGE_PLACE), part) for entry in declared}
-    lane = rf"(?:{'|'.join(forms.values())})(?:\.{part}\.(?:retry|dlq))?"
-    changelogs = [rf"{form}\.changelog" for entry, form in forms.items() if STAGE_PLACE in entry]
-    return re.fullmatch("|".join([lane, *changelogs]), name) is not None
+    declared_or_dead = rf"(?:{'|'.join(forms.values())})(?:\.{part}\.dlq)?"
+    own = r"changelog|late|redrive|retry-[0-9]+"
+    of_agents = [rf"{form}\.(?:{own})" for entry, form in forms.items() if STAGE_PLACE in entry]
+    return re.fullmatch("|".join([declared_or_dead, *of_agents]), name) is not None

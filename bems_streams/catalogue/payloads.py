@@ -8,14 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
+from bems_streams.domain.accounting import AccountDocument, AuditDocument
 from bems_streams.domain.event import Event, parse_event
-from bems_streams.domain.problems import Problem, Rejected
+from bems_streams.domain.failures import Poison, Problem
 from bems_streams.domain.views import AlertDocument, StatusDocument
 
 PAYLOAD_TYPES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "event": Event,
     "status": StatusDocument,
     "alert": AlertDocument,
+    "account": AccountDocument,
+    "audit": AuditDocument,
 }
 
 
@@ -29,7 +32,7 @@ def example_problems(payload: str, example: Mapping[str, Any]) -> Iterator[Probl
     raw = msgspec.json.encode(example)
     if payload == "event":
         event = parse_event(raw)
-        if isinstance(event, Rejected):
+        if isinstance(event, Poison):
             yield from event.problems
         return
     try:

@@ -163,12 +163,16 @@ def _concrete(parts: Parts) -> Iterator[tuple[str, Location]]:
             yield name, ("topics", template)
             for agent in dict.fromkeys(topic.get("consumers", ())):
                 if agent in parts.agents:
-                    yield names.retry_topic(name, agent), ("topics", template)
                     yield names.dead_letter_topic(name, agent), ("topics", template)
         if names.STAGE_PLACE in template:
             for agent, fields in parts.agents.items():
                 if fields.get("state"):
                     yield names.changelog_topic(template, agent), ("agents", agent)
+                if fields.get("late"):
+                    yield names.late_topic(template, agent), ("agents", agent)
+                for wait in range(1, len(fields.get("retry", ())) + 1):
+                    yield names.retry_topic(template, agent, wait), ("agents", agent)
+                yield names.redrive_topic(template, agent), ("agents", agent)
 
 
 def _names(parts: Parts) -> Iterator[SourceProblem]:

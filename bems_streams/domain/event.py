@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from bems_streams.domain.amount import PATTERN, Amount, amount, amount_hook
-from bems_streams.domain.problems import Problem, Rejected, RejectionCode
+from bems_streams.domain.failures import InvalidEvent, NotJson, Poison, Problem, TooLarge
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_EVENT_BYTES: Final = 64 * 1024
@@ -80,14 +80,14 @@ def instant(moment_us: int) -> datetime:
 _decode = msgspec.json.Decoder(Event, dec_hook=amount_hook, float_hook=amount).decode
 
 
-def parse_event(raw: bytes) -> Event | Rejected:
+def parse_event(raw: bytes) -> Event | Poison:
     """Decode one JSON object. Returns every problem at once when it is not an event; never raises for bad input.
 
     Of a field that is sent twice, the last one counts.
     """
     if len(raw) > MAX_EVENT_BYTES:
         problem = Problem("", f"has {len(raw)} bytes, at most {MAX_EVENT_BYTES} are allowed: send fewer attributes")
-        return Rejected(RejectionCode.TOO_LARGE, (problem,))
+        return TooLarge((problem,))
     try:
         event = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -129,15 +129,15 @@ _DECODERS: Final = {
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _explain(raw: bytes) -> Rejected:
+def _explain(raw: bytes) -> Poison:
     """The slow path: the same decoders field by field, then the same rules, so that it agrees with the fast one."""
     try:
         raw.decode()
         document = _split(raw)
     except msgspec.ValidationError:
-        return Rejected(RejectionCode.INVALID, (Problem("", "must be one JSON object"),))
+        return InvalidEvent((Problem("", "must be one JSON object"),))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Rejected(RejectionCode.NOT_JSON, (Problem("", _not_json(raw, error)),))
+        return NotJson((Problem("", _not_json(raw, error)),))
     problems = [Problem(name, "required") for name in _REQUIRED if name not in document]
     valid: dict[str, Any] = {}
     for name, found in document.items():
@@ -152,7 +152,7 @@ def _explain(raw: bytes) -> Rejected:
     problems += [problem for problem in _rules(event) if problem.path not in named]
     if not problems:  # `_split` keeps the last of two values, and that one is fine
         problems.append(Problem("", "a field is given more than once, once with a wrong value: give each field once"))
-    return Rejected(RejectionCode.INVALID, tuple(problems))
+    return InvalidEvent(tuple(problems))
 
 
 def _problems_of(name: str, found: msgspec.Raw) -> Iterator[Problem]:

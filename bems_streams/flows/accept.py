@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bems_streams.domain.event import Event, parse_event
-from bems_streams.domain.problems import Problem, Rejected, RejectionCode
+from bems_streams.domain.failures import NotJson, Poison, Problem, WrongStage
 from bems_streams.ports import Appended, Appender, Headers, NotAppended, OutRecord
 
 VALIDATED_AT_ONCE: Final = (
@@ -41,7 +41,7 @@ class Unproven(NamedTuple):
     reason: str
 
 
-Outcome = Accepted | Rejected | Unproven
+Outcome = Accepted | Poison | Unproven
 
 
 class One(NamedTuple):
@@ -56,43 +56,41 @@ class Many(NamedTuple):
     raws: Sequence[bytes]
 
 
-def split(body: bytes) -> One | Many | Rejected:
-    """Tell one event from an array of them. Rejected when the body begins like an array and is not one."""
+def split(body: bytes) -> One | Many | Poison:
+    """Tell one event from an array of them. Poison when the body begins like an array and is not one."""
     if body.lstrip()[:1] != b"[":
         return One(body)
     try:
         return Many([bytes(raw) for raw in _split_array(body)])
     except (msgspec.DecodeError, RecursionError) as error:
-        return Rejected(RejectionCode.NOT_JSON, (Problem("", f"not valid JSON: {error}"),))
+        return NotJson((Problem("", f"not valid JSON: {error}"),))
 
 
-def decide(raw: bytes, entrance: Entrance, headers: Headers) -> tuple[str, OutRecord] | Rejected:
+def decide(raw: bytes, entrance: Entrance, headers: Headers) -> tuple[str, OutRecord] | Poison:
     """The event's id and the record to append, whose value is `raw` itself."""
     event = parse_event(raw)
-    if isinstance(event, Rejected):
+    if isinstance(event, Poison):
         return event
     if event.stage != entrance.stage:
         return _wrong_stage(event, entrance.stage)
     return event.event_id, OutRecord(entrance.topic, event.invoice_id.encode(), raw, headers)
 
 
-def _wrong_stage(event: Event, expected: str) -> Rejected:
+def _wrong_stage(event: Event, expected: str) -> Poison:
     message = f"is {event.stage!r}, but this address takes {expected!r}; post it to the address of its own stage"
-    return Rejected(RejectionCode.WRONG_STAGE, (Problem("stage", message),))
+    return WrongStage((Problem("stage", message),))
 
 
 async def accept(raws: Sequence[bytes], entrance: Entrance, headers: Headers, appender: Appender) -> list[Outcome]:
     """One outcome per item, same order. Good items are appended even when others are bad; none when none is good."""
-    decisions: list[tuple[str, OutRecord] | Rejected] = []
+    decisions: list[tuple[str, OutRecord] | Poison] = []
     for start in range(0, len(raws), VALIDATED_AT_ONCE):
         if start:
             await asyncio.sleep(0)
         decisions += [decide(raw, entrance, headers) for raw in raws[start : start + VALIDATED_AT_ONCE]]
-    records = [decision[1] for decision in decisions if not isinstance(decision, Rejected)]
+    records = [decision[1] for decision in decisions if not isinstance(decision, Poison)]
     proofs = iter(await appender.append(records) if records else ())
-    return [
-        decision if isinstance(decision, Rejected) else _outcome(decision[0], next(proofs)) for decision in decisions
-    ]
+    return [decision if isinstance(decision, Poison) else _outcome(decision[0], next(proofs)) for decision in decisions]
 
 
 def _outcome(event_id: str, proof: Appended | NotAppended) -> Outcome:

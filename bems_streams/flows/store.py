@@ -15,7 +15,7 @@ import msgspec
 
 from bems_streams.domain.amount import amount
 from bems_streams.domain.event import Event, microseconds
-from bems_streams.domain.problems import Problem, Rejected, RejectionCode
+from bems_streams.domain.failures import InvalidEvent, Poison, Problem
 from bems_streams.domain.views import decode_alert, decode_status
 from bems_streams.flows.dead_letter import dead_letter
 from bems_streams.flows.decode import decode_event
@@ -73,7 +73,7 @@ class Rows:
     invoices: list[InvoiceRow] = field(default_factory=list)
     alerts: list[AlertRow] = field(default_factory=list)
     out: list[OutRecord] = field(default_factory=list)
-    dead: list[tuple[str | None, RejectionCode]] = field(default_factory=list)
+    dead: list[tuple[str | None, str]] = field(default_factory=list)
 
 
 class Store:
@@ -90,7 +90,7 @@ class Store:
             stage = self._parts.stage_of.get(record.at.topic)
             if stage is not None:
                 event = decode_event(record, stage)
-                if isinstance(event, Rejected):
+                if isinstance(event, Poison):
                     self._reject(rows, record, event, stored_us)
                 else:
                     rows.events.append(event_row(record, event, stored_us))
@@ -105,9 +105,9 @@ class Store:
             else:
                 rows.alerts.append(alert_row(value))
         except (ValueError, TypeError, RecursionError) as error:  # msgspec's are ValueErrors
-            self._reject(rows, record, Rejected(RejectionCode.INVALID, (Problem("", str(error)),)), stored_us)
+            self._reject(rows, record, InvalidEvent((Problem("", str(error)),)), stored_us)
 
-    def _reject(self, rows: Rows, record: RawRecord, rejected: Rejected, stored_us: int) -> None:
+    def _reject(self, rows: Rows, record: RawRecord, rejected: Poison, stored_us: int) -> None:
         parts = self._parts
         topic = parts.dead_letter_of[record.at.topic]
         rows.out.append(dead_letter(record, rejected, topic=topic, agent=AGENT, cell=parts.cell, region=parts.region))

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from bems_streams.domain.codec import TrackedInvoice, decode_tracked, encode_tracked
 from bems_streams.domain.event import Event
+from bems_streams.domain.failures import Poison, Problem, Unfoldable
 from bems_streams.domain.fold import fold
 from bems_streams.domain.journey import StageLostError
-from bems_streams.domain.problems import Problem, Rejected, RejectionCode
 from bems_streams.domain.views import cleared_alert
 from bems_streams.flows.dead_letter import dead_letter
 from bems_streams.flows.decode import decode_event
@@ -44,7 +44,7 @@ class Tracked(Changes):
     """The decision about one batch."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    dead: list[RejectionCode] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
 
 
 class Track:
@@ -61,7 +61,7 @@ class Track:
             at = record.at
             tracked.offsets[at.topic, at.partition] = at.offset + 1
             event = decode_event(record, self._parts.stage_of[at.topic])
-            if isinstance(event, Rejected):
+            if isinstance(event, Poison):
                 self._reject(tracked, record, event)
             else:
                 key = record.key or b""
@@ -120,9 +120,9 @@ class Track:
 
     def _reject_all(self, tracked: Tracked, arrivals: Arrivals, reason: str) -> None:
         for record, _ in arrivals:
-            self._reject(tracked, record, Rejected(RejectionCode.UNFOLDABLE, (Problem("", reason),)))
+            self._reject(tracked, record, Unfoldable((Problem("", reason),)))
 
-    def _reject(self, tracked: Tracked, record: RawRecord, rejected: Rejected) -> None:
+    def _reject(self, tracked: Tracked, record: RawRecord, rejected: Poison) -> None:
         parts = self._parts
         topic = parts.dead_letter_of[record.at.topic]
         tracked.out.append(

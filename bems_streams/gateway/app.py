@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from bems_streams.domain.problems import Rejected
+from bems_streams.domain.failures import Poison
 from bems_streams.flows.accept import Accepted, Entrance, One, Outcome, Unproven, accept, split
 from bems_streams.gateway.availability import Availability
 from bems_streams.gateway.body import RETRY_SOON, Gone, Receive, read_body
@@ -26,7 +26,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX: Final = "/v1/"
-OUTCOMES: Final[Mapping[type, str]] = {Accepted: "accepted", Rejected: "rejected", Unproven: "unavailable"}
+OUTCOMES: Final[Mapping[type, str]] = {Accepted: "accepted", Poison: "rejected", Unproven: "unavailable"}
 
 
 class Gateway:
@@ -114,7 +114,7 @@ class Gateway:
 
     async def _take(self, body: bytes, entrance: Entrance, correlation_id: str, ticket: Ticket) -> Answer | Refusal:
         parts = split(body)
-        if isinstance(parts, Rejected):
+        if isinstance(parts, Poison):
             self._count(entrance, "rejected", 1)
             return Refusal(Kind.INVALID_BODY, "it begins like an array of events", field_problems(parts, "#"))
         raws = (parts.raw,) if isinstance(parts, One) else parts.raws
@@ -140,9 +140,8 @@ class Gateway:
         return Refusal(Kind.NOT_FOUND, f"post events to one of {known}; /docs explains the rest")
 
     def _count_outcomes(self, entrance: Entrance, outcomes: list[Outcome]) -> None:
-        kinds = [type(outcome) for outcome in outcomes]
         for kind, name in OUTCOMES.items():
-            if events := kinds.count(kind):
+            if events := sum(isinstance(outcome, kind) for outcome in outcomes):
                 self._count(entrance, name, events)
 
     def _count(self, entrance: Entrance, outcome: str, events: int) -> None:

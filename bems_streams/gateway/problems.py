@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from bems_streams.domain.problems import Problem, Rejected
+from bems_streams.domain.failures import Poison, Problem
 
 PROBLEM_TYPE: Final = b"application/problem+json"
 MAX_LISTED: Final = 100  # more than an event has fields, so only surplus unknown fields are ever left out
@@ -91,7 +91,7 @@ def document(refusal: Refusal, instance: str, correlation_id: str) -> bytes:
     )
 
 
-def field_problems(rejected: Rejected, base: str) -> tuple[FieldProblem, ...]:
+def field_problems(rejected: Poison, base: str) -> tuple[FieldProblem, ...]:
     """All problems of one event; `base` is the pointer of the event itself: `#` or `#/3`."""
     return tuple(_listed(rejected.problems, base))
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bems_streams.domain.event import instant
-from bems_streams.domain.problems import Rejected
+from bems_streams.domain.failures import Poison
 from bems_streams.flows.accept import Accepted, Outcome, Unproven
 from bems_streams.gateway.problems import PROBLEM_TYPE, Header, Kind, ProblemDocument, Refusal, document, field_problems
 
@@ -98,7 +98,7 @@ def unavailable(reason: str) -> Refusal:
     return Refusal(Kind.UNAVAILABLE, f"{reason}; {RETRY_SAFELY}", (), (RETRY_LATER,))
 
 
-def _refusal(outcome: Rejected | Unproven, base: str) -> Refusal:
+def _refusal(outcome: Poison | Unproven, base: str) -> Refusal:
     if isinstance(outcome, Unproven):
         return unavailable(outcome.reason)
     problems = field_problems(outcome, base)
@@ -115,6 +115,6 @@ def _item(outcome: Outcome, base: str, cell: str) -> Receipt | ProblemDocument:
         status=refusal.kind.status,
         detail=refusal.detail,
         event_id=outcome.event_id if isinstance(outcome, Unproven) else None,
-        code=str(outcome.code) if isinstance(outcome, Rejected) else None,
+        code=str(outcome.code) if isinstance(outcome, Poison) else None,
         problems=refusal.problems,
     )

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from bems_streams.domain.problems import Problem
+from bems_streams.domain.failures import Problem
 
 TIMEOUT: Final = httpx.Timeout(connect=5.0, read=60.0, write=30.0, pool=60.0)
 JSON_HEADERS: Final = {"content-type": "application/json"}
@@ -173,7 +173,7 @@ def _reply(item: _Document, base: str) -> EventReply:
 
 
 def _problems(document: _Document, base: str) -> tuple[Problem, ...]:
-    """Paths below the event, as `domain.problems` has them, instead of pointers into the request."""
+    """Paths below the event, as `domain.failures` has them, instead of pointers into the request."""
     listed = tuple(
         Problem(problem.path.removeprefix(base).lstrip("/").replace("/", "."), problem.message)
         for problem in document.problems

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from bems_streams.domain.problems import Problem
+from bems_streams.domain.failures import Problem
 from bems_streams.local.feed_types import Offer, Outcome, Refusal, SourceError
 
 CHUNK_BYTES: Final = 256 * 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from bems_streams.domain.problems import Problem
+from bems_streams.domain.failures import Problem
 
 Tag = int | str
 

@@ -12,7 +12,7 @@ from zlib import crc32
 
 import msgspec
 
-from bems_streams.domain.problems import Problem
+from bems_streams.domain.failures import Problem
 from bems_streams.local.feed_http import (
     Again,
     AllRefused,

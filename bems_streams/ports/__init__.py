@@ -3,19 +3,27 @@
 Import from here. Not here: any implementation, any business rule.
 """
 
+from bems_streams.ports.ledger import MINUTE_US, Account, Handled, Note, RecordOutcome, Span, Tally
 from bems_streams.ports.log import (
     Appended,
     Appender,
     Clock,
     Coordinates,
+    Extent,
     Headers,
+    LogReader,
+    LogUnavailableError,
     NotAppended,
+    Offsets,
     OutRecord,
+    Place,
     Publisher,
     PublishFailedError,
     RawRecord,
 )
 from bems_streams.ports.reading import (
+    EventKey,
+    Fate,
     RatePoint,
     StageActivity,
     StageStanding,
@@ -31,15 +39,18 @@ from bems_streams.ports.store import (
     EventRow,
     EventStore,
     InvoiceRow,
+    RetryRow,
     StoreBatch,
     StoreUnavailableError,
     StoreUnusableError,
     WriteOutcome,
     WriteResult,
 )
-from bems_streams.ports.tracking import Change, Deadlines, FencedLog, InvoiceTable, Offsets, Place, Settled
+from bems_streams.ports.tracking import Change, Deadlines, FencedLog, InvoiceTable, Settled
 
 __all__ = [
+    "MINUTE_US",
+    "Account",
     "AlertRow",
     "Appended",
     "Appender",
@@ -49,13 +60,20 @@ __all__ = [
     "DeadLetterRow",
     "Deadlines",
     "DuplicateRow",
+    "EventKey",
     "EventRow",
     "EventStore",
+    "Extent",
+    "Fate",
     "FencedLog",
+    "Handled",
     "Headers",
     "InvoiceRow",
     "InvoiceTable",
+    "LogReader",
+    "LogUnavailableError",
     "NotAppended",
+    "Note",
     "Offsets",
     "OutRecord",
     "Place",
@@ -63,7 +81,10 @@ __all__ = [
     "Publisher",
     "RatePoint",
     "RawRecord",
+    "RecordOutcome",
+    "RetryRow",
     "Settled",
+    "Span",
     "StageActivity",
     "StageStanding",
     "StoreBatch",
@@ -71,6 +92,7 @@ __all__ = [
     "StoreReader",
     "StoreUnavailableError",
     "StoreUnusableError",
+    "Tally",
     "Timeline",
     "Visibility",
     "WriteOutcome",

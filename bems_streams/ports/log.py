@@ -3,7 +3,7 @@
 Times are integers in microseconds since 1970 UTC (`_us`). Not here: any implementation, any business rule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -43,6 +43,40 @@ class OutRecord(NamedTuple):
     value: bytes | None
     headers: Headers = ()
     partition: int | None = None
+
+
+Place = tuple[str, int]
+"""(topic, partition)."""
+Offsets = Mapping[Place, int]
+
+
+class Extent(NamedTuple):
+    """Offsets a partition has now: `start` of its oldest record, `end` after its newest committed one."""
+
+    start: int
+    end: int
+
+
+class LogReader(Protocol):
+    """Reads what is in the log, as a bystander: no group, nothing committed. Blocking; every call is bounded in time.
+
+    Raises LogUnavailableError when no broker answers, or a topic does not exist.
+    """
+
+    def extents(self, places: Sequence[Place]) -> Mapping[Place, Extent]:
+        """How far each partition reaches."""
+
+    def offsets_at(self, places: Sequence[Place], moment_us: int) -> Offsets:
+        """The first offset accepted at or after the moment; the end where there is none."""
+
+    def read(self, spans: Mapping[Place, Extent]) -> Iterator[RawRecord]:
+        """Every committed record of these offsets that is still kept, each partition in order; then it ends, also when
+        the last offsets belong to no record (markers of transactions, aborted records).
+        """
+
+
+class LogUnavailableError(Exception):
+    """The broker cannot be asked now. The message says what to do."""
 
 
 class Appended(NamedTuple):

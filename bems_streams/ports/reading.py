@@ -3,18 +3,20 @@
 Not here: writing it (store.py), any implementation.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from bems_streams.ports.store import AlertRow, DeadLetterRow, DuplicateRow, EventRow, InvoiceRow
+from bems_streams.ports.ledger import Span, Tally
+from bems_streams.ports.log import Coordinates, Offsets
+from bems_streams.ports.store import AlertRow, DeadLetterRow, DuplicateRow, EventRow, InvoiceRow, RetryRow
 
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """Rows in the store. `accepted == stored + duplicates + dead_lettered` when the ledger is closed.
+    """Rows in the store. `accepted == stored + duplicates + dead_lettered + retrying` when the ledger is closed.
 
-    `dead_lettered` counts records, however many agents gave one up: no record counts twice.
+    `dead_lettered` and `retrying` are those of the agent that writes the store; other agents account for themselves.
     """
 
     stored: int
@@ -22,6 +24,7 @@ class StoreCounts:
     dead_lettered: int
     invoices: int
     stuck: int
+    retrying: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,23 @@ class Timeline:
     duplicates: Sequence[DuplicateRow] = ()
     alerts: Sequence[AlertRow] = ()
     dead_letters: Sequence[DeadLetterRow] = field(default=())
+    retrying: Sequence[RetryRow] = field(default=())
+
+
+EventKey = tuple[str, str]
+"""(invoice_id, event_id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """All that the store knows of one accepted record. With `duplicate`, `event` is the row of the event that was
+    stored first, from other coordinates; alone, it is the record's own. Dead letters and retries are by agent.
+    """
+
+    event: EventRow | None = None
+    duplicate: DuplicateRow | None = None
+    dead_letters: Sequence[DeadLetterRow] = ()
+    retrying: Sequence[RetryRow] = ()
 
 
 class StoreReader(Protocol):
@@ -110,6 +130,37 @@ class StoreReader(Protocol):
 
     def dead_letters(self, limit: int | None = None) -> Sequence[DeadLetterRow]:
         """Newest first."""
+
+    def retrying(self, limit: int | None = None) -> Sequence[RetryRow]:
+        """What waits in lanes, the next due first."""
+
+    def fate(self, at: Coordinates) -> Fate:
+        """What became of the record at these coordinates; empty when the store has not heard of it."""
+
+    def find(self, keys: Collection[EventKey]) -> Mapping[EventKey, Coordinates]:
+        """Where each event that is stored was accepted; those not stored are absent."""
+
+    def ledger(self, agent: str, since_us: int, until_us: int) -> Sequence[Span]:
+        """The agent's account of what was accepted in minutes from `since_us` to before `until_us`, by topic,
+        partition and offset.
+        """
+
+    def ledger_positions(self, agent: str) -> Offsets:
+        """The offset after the last one that the agent accounts for, by (topic, partition)."""
+
+    def tally(self, spans: Sequence[Span]) -> Sequence[Tally]:
+        """What rows there are for each span, counted anew: independent of the ledger. Same order, one snapshot.
+
+        Of agents without rows of their own (the tracker), only dead letters and retries can be counted.
+        """
+
+    def held(self, agent: str, topic: str, partition: int, first_offset: int, next_offset: int) -> Collection[int]:
+        """Offsets in the stretch for which the agent has a row of any kind."""
+
+    def rows_outside_ledger(self, agent: str) -> Sequence[Coordinates]:
+        """Rows of records that no span of the agent accounts for (a ledger range that was never written), at most
+        1,000.
+        """
 
     def events(self) -> Iterator[EventRow]:
         """Every stored event, by invoice id, then business order. One consistent snapshot."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from bems_streams.domain.failures import Failure, StoreAway, Transient
+from bems_streams.ports.ledger import Account, Handled
 from bems_streams.ports.log import Coordinates
 
 
@@ -38,10 +40,10 @@ class EventRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """The store's note of a record that it does not hold. Key: its coordinates and the agent.
+    """A record that an agent gave up. Key: its coordinates and the agent. The dead-letter topic keeps its bytes.
 
-    The note goes once the record is stored, or found a duplicate, from the same coordinates (replay with mended code),
-    and is not taken for one that already is. The dead-letter topic keeps what happened.
+    The note goes once the agent has handled the record after all (see ports/ledger.py), and is not taken for one that
+    it has handled already.
     """
 
     at: Coordinates
@@ -51,6 +53,28 @@ class DeadLetterRow(NamedTuple):
     accepted_us: int
     stored_us: int
     invoice_id: str | None = None
+    event_id: str | None = None
+    currency: str | None = None
+    invoice_amount: str | None = None
+
+
+class RetryRow(NamedTuple):
+    """A record that waits in a lane of an agent. Key: its coordinates and the agent. Goes like a DeadLetterRow, and
+    when it becomes one; a further try replaces it.
+    """
+
+    at: Coordinates
+    agent: str
+    code: str
+    reason: str
+    attempts: int  # tries so far
+    not_before_us: int
+    accepted_us: int
+    stored_us: int
+    invoice_id: str | None = None
+    event_id: str | None = None
+    currency: str | None = None
+    invoice_amount: str | None = None
 
 
 class DuplicateRow(NamedTuple):
@@ -61,6 +85,8 @@ class DuplicateRow(NamedTuple):
     event_id: str
     accepted_us: int
     stored_us: int
+    currency: str | None = None
+    invoice_amount: str | None = None
 
 
 class InvoiceRow(NamedTuple):
@@ -97,12 +123,22 @@ class AlertRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoreBatch:
-    """What one write makes durable, all or nothing."""
+    """What one write makes durable, all or nothing, rows that the store refuses aside.
+
+    late_events  refused earlier as late: for the way in that the store keeps for them, the same one where it has none
+    handled      the stretches of stage topics that this batch read there itself; each of their records has one row in
+                 events, dead_letters or retrying. Rows of other coordinates come back from a lane.
+    accounts     what agents without a store of their own say they handled
+    """
 
     events: Sequence[EventRow] = ()
+    late_events: Sequence[EventRow] = ()
     dead_letters: Sequence[DeadLetterRow] = ()
+    retrying: Sequence[RetryRow] = ()
     invoices: Sequence[InvoiceRow] = ()
     alerts: Sequence[AlertRow] = ()
+    handled: Sequence[Handled] = ()
+    accounts: Sequence[Account] = ()
 
 
 class WriteOutcome(StrEnum):
@@ -115,9 +151,13 @@ class WriteOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """One outcome per row of `StoreBatch.events`, same order."""
+    """One outcome per row of `StoreBatch.events`, then of `late_events`, same order.
 
-    outcomes: Sequence[WriteOutcome]
+    A Failure (StoreRefused, OutsideHotWindow) means: not written, and not accounted for yet; the caller puts the record
+    into its lane, then writes its RetryRow or DeadLetterRow with the same `handled`.
+    """
+
+    outcomes: Sequence[WriteOutcome | Failure]
 
 
 class EventStore(Protocol):
@@ -134,7 +174,11 @@ class EventStore(Protocol):
 
 
 class StoreUnavailableError(Exception):
-    """The store is away, locked or full; nothing of the batch was written. Retriable."""
+    """The store is away, locked or full (or, with `kind` Throttled, overloaded); nothing of the batch was written."""
+
+    def __init__(self, message: str, kind: type[Transient] = StoreAway) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class StoreUnusableError(Exception):

@@ -6,11 +6,7 @@ Not here: what is decided about invoices (flows), RocksDB and transactions (runt
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from bems_streams.ports.log import OutRecord
-
-Place = tuple[str, int]
-"""(topic, partition)."""
-Offsets = Mapping[Place, int]
+from bems_streams.ports.log import Offsets, OutRecord
 
 
 class Change(NamedTuple):

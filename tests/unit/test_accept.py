@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bems_streams.domain.problems import Rejected, RejectionCode
+from bems_streams.domain.failures import NotJson, Poison, WrongStage
 from bems_streams.flows.accept import VALIDATED_AT_ONCE, Accepted, Entrance, Many, One, Unproven, accept, split
 from bems_streams.ports import Coordinates, OutRecord
 from tests.unit.gateway_kit import ACCEPTED_US, MemoryLog, encoded, event, refusing
@@ -38,7 +38,7 @@ async def test_bad_items_do_not_stop_good_ones_and_order_is_kept() -> None:
 
     outcomes = await accept(raws, INGESTION, HEADERS, log)
 
-    assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected, Accepted, Rejected, Accepted]
+    assert [type(outcome) for outcome in outcomes] == [Accepted, Poison, Accepted, Poison, Accepted]
     assert [record.value for record in log.records] == [raws[0], raws[2], raws[4]]
 
 
@@ -48,8 +48,8 @@ async def test_an_event_of_another_stage_is_rejected_by_name() -> None:
 
     (outcome,) = await accept([encoded(event(stage="posting"))], INGESTION, HEADERS, log)
 
-    assert isinstance(outcome, Rejected)
-    assert outcome.code is RejectionCode.WRONG_STAGE
+    assert isinstance(outcome, Poison)
+    assert outcome.code is WrongStage.code
     assert [problem.path for problem in outcome.problems] == ["stage"]
     assert log.records == []
 
@@ -62,7 +62,7 @@ async def test_what_the_log_did_not_prove_is_not_accepted() -> None:
 
     assert [type(outcome) for outcome in outcomes] == [Accepted, Unproven, Accepted]
     assert outcomes[1] == Unproven("e-2", "timed out")
-    assert [outcome.event_id for outcome in outcomes if not isinstance(outcome, Rejected)] == ["e-1", "e-2", "e-3"]
+    assert [outcome.event_id for outcome in outcomes if not isinstance(outcome, Poison)] == ["e-1", "e-2", "e-3"]
 
 
 async def test_a_batch_longer_than_one_turn_keeps_its_order() -> None:
@@ -96,5 +96,5 @@ def test_a_broken_array_is_rejected_as_a_whole(body: bytes) -> None:
     """Without its end nobody knows what the items are."""
     parts: Any = split(body)
 
-    assert isinstance(parts, Rejected)
-    assert parts.code is RejectionCode.NOT_JSON
+    assert isinstance(parts, Poison)
+    assert parts.code is NotJson.code

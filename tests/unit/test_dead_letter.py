@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bems_streams.domain.problems import Problem, Rejected, RejectionCode
+from bems_streams.domain.failures import InvalidEvent, Poison, Problem
 from bems_streams.flows.dead_letter import MAX_REASON_BYTES, dead_letter
 from bems_streams.ports import OutRecord, RawRecord
 from tests.unit.flow_kit import START_US, raw
 
-REJECTED = Rejected(RejectionCode.INVALID, (Problem("stage", "required"), Problem("", "sonst größer")))
+REJECTED = InvalidEvent((Problem("stage", "required"), Problem("", "sonst größer")))
 
 
-def letter(record: RawRecord, rejected: Rejected = REJECTED) -> OutRecord:
+def letter(record: RawRecord, rejected: Poison = REJECTED) -> OutRecord:
     """As an agent of cell c1 makes it."""
     return dead_letter(record, rejected, topic="t.dlq", agent="tracker", cell="c1", region="eu")
 
@@ -65,7 +65,7 @@ def test_a_record_that_fails_again_keeps_its_history() -> None:
 @pytest.mark.parametrize("character", ["x", "é", "€", "😀"])
 def test_a_long_reason_is_cut_between_characters(character: str) -> None:
     """A header that is not UTF-8 breaks the tools that people read dead letters with at night."""
-    made = letter(raw(b""), Rejected(RejectionCode.INVALID, (Problem("", character * 10_000),)))
+    made = letter(raw(b""), InvalidEvent((Problem("", character * 10_000),)))
 
     reason = dict(made.headers)["bems-reason"]
     assert 1000 < len(reason) <= MAX_REASON_BYTES

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bems_streams.domain.event import MAX_EVENT_BYTES, Event
-from bems_streams.domain.problems import Rejected, RejectionCode
+from bems_streams.domain.failures import InvalidEvent, NotJson, Poison, TooLarge, WrongKey, WrongStage
 from bems_streams.flows.decode import decode_event
 from tests.unit.flow_kit import STAGES, event_record, payload, raw
 
@@ -22,24 +22,24 @@ def test_a_good_record_is_an_event_of_its_topic(stage: str) -> None:
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        (None, RejectionCode.NOT_JSON),
-        (b"", RejectionCode.NOT_JSON),
-        (b"{", RejectionCode.NOT_JSON),
-        (b"\xff", RejectionCode.NOT_JSON),
-        (b'{"a":' * 10_000, RejectionCode.NOT_JSON),
-        (b"[]", RejectionCode.INVALID),
-        (b"{}", RejectionCode.INVALID),
-        (b" " * (MAX_EVENT_BYTES + 1), RejectionCode.TOO_LARGE),
-        (payload(stage="posting"), RejectionCode.WRONG_STAGE),
-        (payload(stage="unheard of"), RejectionCode.WRONG_STAGE),
-        (payload(invoice_id="INV-2"), RejectionCode.WRONG_KEY),
+        (None, NotJson.code),
+        (b"", NotJson.code),
+        (b"{", NotJson.code),
+        (b"\xff", NotJson.code),
+        (b'{"a":' * 10_000, NotJson.code),
+        (b"[]", InvalidEvent.code),
+        (b"{}", InvalidEvent.code),
+        (b" " * (MAX_EVENT_BYTES + 1), TooLarge.code),
+        (payload(stage="posting"), WrongStage.code),
+        (payload(stage="unheard of"), WrongStage.code),
+        (payload(invoice_id="INV-2"), WrongKey.code),
     ],
 )
-def test_what_is_wrong_has_a_code_and_a_reason(value: bytes | None, code: RejectionCode) -> None:
+def test_what_is_wrong_has_a_code_and_a_reason(value: bytes | None, code: str) -> None:
     """Codes label metrics and dead letters; the reason says what to mend."""
     rejected = decode_event(raw(value), "ingestion")
 
-    assert isinstance(rejected, Rejected)
+    assert isinstance(rejected, Poison)
     assert rejected.code is code
     assert rejected.reason
 
@@ -49,8 +49,8 @@ def test_a_key_that_is_not_the_invoice_id_is_refused(key: bytes | None) -> None:
     """It went to a partition by that key: state of one invoice in two places would follow."""
     rejected = decode_event(raw(payload(), key=key), "ingestion")
 
-    assert isinstance(rejected, Rejected)
-    assert rejected.code is RejectionCode.WRONG_KEY
+    assert isinstance(rejected, Poison)
+    assert rejected.code is WrongKey.code
     assert repr(key) in rejected.reason
 
 
@@ -67,4 +67,4 @@ def test_no_record_whatever_raises(value: bytes | None, key: bytes | None) -> No
     """An exception here would stop a partition for good."""
     decoded = decode_event(raw(value, key=key), "ingestion")
 
-    assert isinstance(decoded, Rejected)
+    assert isinstance(decoded, Poison)

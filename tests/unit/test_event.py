@@ -19,7 +19,7 @@ from bems_streams.domain.event import (
     microseconds,
     parse_event,
 )
-from bems_streams.domain.problems import MAX_REASON_CHARS, Rejected, RejectionCode
+from bems_streams.domain.failures import MAX_REASON_CHARS, InvalidEvent, NotJson, Poison, TooLarge
 
 WHOLE: Final[dict[str, Any]] = {
     "event_id": "4f6d2c1e-0001",
@@ -94,10 +94,10 @@ def accepted(raw: bytes) -> Event:
     return event
 
 
-def refused(raw: bytes) -> Rejected:
+def refused(raw: bytes) -> Poison:
     """What is wrong with it."""
     rejected = parse_event(raw)
-    assert isinstance(rejected, Rejected), rejected
+    assert isinstance(rejected, Poison), rejected
     assert rejected.problems
     assert all(problem.message for problem in rejected.problems)
     assert rejected.reason.isprintable()
@@ -236,7 +236,7 @@ def test_what_is_not_json_is_named_so(raw: bytes, says: str) -> None:
     """The whole record is at fault, and the message says in what way."""
     rejected = refused(raw)
 
-    assert rejected.code is RejectionCode.NOT_JSON
+    assert rejected.code is NotJson.code
     assert [problem.path for problem in rejected.problems] == [""]
     assert says in rejected.reason
 
@@ -252,7 +252,7 @@ def test_only_an_object_is_an_event(document: Any) -> None:
     """Valid JSON of another kind is told apart from broken JSON."""
     rejected = refused(payload(document))
 
-    assert (rejected.code, rejected.reason) == (RejectionCode.INVALID, "must be one JSON object")
+    assert (rejected.code, rejected.reason) == (InvalidEvent.code, "must be one JSON object")
 
 
 def test_an_oversized_payload_is_refused_unread() -> None:
@@ -260,7 +260,7 @@ def test_an_oversized_payload_is_refused_unread() -> None:
     raw = payload(WHOLE)
     accepted(raw + b" " * (MAX_EVENT_BYTES - len(raw)))
 
-    assert refused(raw + b" " * (MAX_EVENT_BYTES - len(raw) + 1)).code is RejectionCode.TOO_LARGE
+    assert refused(raw + b" " * (MAX_EVENT_BYTES - len(raw) + 1)).code is TooLarge.code
 
 
 def test_the_last_of_two_values_counts_and_a_wrong_first_one_is_not_forgiven() -> None:

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from bems_streams.domain.problems import Problem
+from bems_streams.domain.failures import Problem
 from bems_streams.local.feed_http import ComeBack, NotAGateway, interpret
 from bems_streams.local.feed_lanes import Patience
 from bems_streams.local.feed_types import (

@@ -13,8 +13,8 @@ from statistics import median
 import pytest
 
 from bems_streams.domain.event import Event, microseconds, parse_event
+from bems_streams.domain.failures import Poison
 from bems_streams.domain.fold import fold
-from bems_streams.domain.problems import Rejected
 from bems_streams.domain.state import InvoiceState
 from bems_streams.local.simulator import (
     Kind,
@@ -93,7 +93,7 @@ def test_every_valid_event_parses_and_every_mistake_is_refused() -> None:
     invalid = [simulated for simulated in sent() if simulated.kind is Kind.INVALID]
     assert len(parsed()) == len(sent()) - len(invalid)
     assert all(event.stage == simulated.stage for simulated, event in parsed())
-    assert all(isinstance(parse_event(simulated.raw), Rejected) for simulated in invalid)
+    assert all(isinstance(parse_event(simulated.raw), Poison) for simulated in invalid)
 
 
 @pytest.mark.parametrize("mistake", range(len(MISTAKES)))
@@ -101,7 +101,7 @@ def test_each_kind_of_mistake_is_refused_for_another_reason(mistake: int) -> Non
     """Mistakes differ, so that the gateway shows more than one message."""
     document = json.loads(sent()[0].raw)
     outcome = parse_event(MISTAKES[mistake](document))
-    assert isinstance(outcome, Rejected)
+    assert isinstance(outcome, Poison)
     others = [parse_event(MISTAKES[other](document)) for other in range(len(MISTAKES)) if other != mistake]
     assert outcome not in others
 
