@@ -23,7 +23,7 @@ class GatewayMetrics:
 
 
 class AgentMetrics:
-    """What every agent counts. `outcome`: stored, duplicate, replayed, folded, dead_lettered."""
+    """What every agent counts. `outcome`: stored, duplicate, replayed, folded, retrying, dead_lettered."""
 
     def __init__(self, registry: CollectorRegistry, agent: str) -> None:
         self.agent = agent
@@ -42,7 +42,12 @@ class AgentMetrics:
             ["agent", "stage", "partition"],
             registry=registry,
         )
+        retries = Counter("bems_agent_retries", "Records put into a lane.", ["agent", "code"], registry=registry)
+        pauses = Counter("bems_agent_pauses", "Times the destination went down.", ["agent", "code"], registry=registry)
+        paused = Gauge("bems_agent_paused", "1 while the destination is down.", ["agent"], registry=registry)
+        lane = Gauge("bems_agent_lane_records", "Records that wait in a lane.", ["agent", "lane"], registry=registry)
         self._events, self._dead, self._lag = events, dead, lag
+        self._retries, self._pauses, self._paused, self._lane = retries, pauses, paused.labels(agent), lane
         self.batch_seconds = batch.labels(agent)
         self.visibility_seconds = Histogram(
             "bems_agent_visibility_seconds", "Acceptance to durable.", buckets=LATENCY_BUCKETS, registry=registry
@@ -55,6 +60,23 @@ class AgentMetrics:
     def dead_letter(self, code: str) -> None:
         """Count one dead letter."""
         self._dead.labels(self.agent, code).inc()
+
+    def retry(self, code: str) -> None:
+        """Count one record put into a lane."""
+        self._retries.labels(self.agent, code).inc()
+
+    def pause(self, code: str) -> None:
+        """The destination is down as a whole."""
+        self._pauses.labels(self.agent, code).inc()
+        self._paused.set(1)
+
+    def resume(self) -> None:
+        """The destination is back."""
+        self._paused.set(0)
+
+    def lane(self, lane: str, records: int) -> None:
+        """Set how many records wait in one lane, in the partitions held."""
+        self._lane.labels(self.agent, lane).set(records)
 
     def lag(self, stage: str, partition: int, records: int) -> None:
         """Set how far behind one partition is."""

@@ -1,11 +1,32 @@
 """From a raw record to an event of the stage its topic stands for, or to every reason why not.
 
-Not here: what happens to either (track.py, store.py, dead_letter.py).
+Not here: what happens to either (track.py, store.py, lanes.py).
 """
 
-from bems_streams.domain.event import Event, parse_event
-from bems_streams.domain.failures import NotJson, Poison, Problem, WrongKey, WrongStage
+from typing import Final
+
+from bems_streams.domain.event import Event, instant, parse_event
+from bems_streams.domain.failures import Business, Failure, FutureDated, NotJson, Poison, Problem, WrongKey, WrongStage
 from bems_streams.ports import RawRecord
+
+MOST_AHEAD_US: Final = 24 * 3_600_000_000
+"""Clocks and time zones of upstream systems may be wrong by hours; an event later than that would hold its invoice in
+that stage until then."""
+
+
+def judge(record: RawRecord, stage: str, now_us: int) -> Event | Failure:
+    """Pure. What every agent says of a record before it does anything with it."""
+    event = decode_event(record, stage)
+    return event if isinstance(event, Failure) else refusal(event, now_us) or event
+
+
+def refusal(event: Event, now_us: int) -> Business | None:
+    """Why a rule says no to an event now; None when none does."""
+    if event.occurred_us <= now_us + MOST_AHEAD_US:
+        return None
+    limit = instant(event.occurred_us - MOST_AHEAD_US).isoformat(timespec="seconds")
+    message = f"is more than a day ahead of now; redrive it after {limit}, or send it with the right time"
+    return FutureDated((Problem("occurred_at", message),))
 
 
 def decode_event(record: RawRecord, stage: str) -> Event | Poison:

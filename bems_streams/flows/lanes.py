@@ -6,9 +6,11 @@ back by another, and the partition it came from goes on. Not here: the form of s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from bems_streams.domain.failures import Failure, Lane
 from bems_streams.flows.envelope import Passage, disclose, enclose
+from bems_streams.metrics import AgentMetrics
 from bems_streams.ports import OutRecord, RawRecord
 from bems_streams.topics import Catalogue
 
@@ -40,7 +42,7 @@ class Lanes:
             region=region,
         )
 
-    @property
+    @cached_property
     def topics(self) -> frozenset[str]:
         """All that the agent reads besides its own topics."""
         late = () if self.late_topic is None else (self.late_topic,)
@@ -111,3 +113,15 @@ class SetAside:
     passage: Passage
     out: OutRecord
     dead: bool
+
+
+def count_asides(metrics: AgentMetrics, stage_of: Mapping[str, str], asides: Sequence[SetAside]) -> None:
+    """What went to lanes and dead letters; part of an agent's step 5."""
+    for aside in asides:
+        stage = stage_of.get(aside.arrival.record.at.topic)
+        if aside.dead:
+            metrics.dead_letter(aside.failure.code)
+        else:
+            metrics.retry(aside.failure.code)
+        if stage is not None:
+            metrics.count(stage, "dead_lettered" if aside.dead else "retrying", 1)

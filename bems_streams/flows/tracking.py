@@ -13,6 +13,7 @@ import msgspec
 from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked, encode_tracked
 from bems_streams.domain.journey import Journey, StageLostError
 from bems_streams.domain.views import AlertDocument, AlertKind, encode_document, status_document
+from bems_streams.flows.lanes import Lanes
 from bems_streams.metrics import AgentMetrics, TableMetrics
 from bems_streams.ports import Change, Clock, FencedLog, InvoiceTable, Offsets, OutRecord, Place
 
@@ -29,9 +30,10 @@ class TrackingParts:
 
     journey: Journey
     stage_of: Mapping[str, str]
-    dead_letter_of: Mapping[str, str]
+    lanes: Lanes
     status_topic: str
     alerts_topic: str
+    ledger_topic: str
     changelog: str
     cell: str
     region: str

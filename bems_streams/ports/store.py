@@ -153,8 +153,9 @@ class WriteOutcome(StrEnum):
 class WriteResult:
     """One outcome per row of `StoreBatch.events`, then of `late_events`, same order.
 
-    A Failure (StoreRefused, OutsideHotWindow) means: not written, and not accounted for yet; the caller puts the record
-    into its lane, then writes its RetryRow or DeadLetterRow with the same `handled`.
+    A Failure (StoreRefused, OutsideHotWindow) means: this row was not written, the others were, and `handled` was left
+    alone. The caller puts the record into its lane, then writes the batch again with a RetryRow or DeadLetterRow in its
+    place: the others are replays by then, and the ledger accounts for all.
     """
 
     outcomes: Sequence[WriteOutcome | Failure]
