@@ -5,6 +5,7 @@ The composition root of the agents: the only place where configuration, adapters
 
 import os
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,9 @@ from bems_streams.adapters.kafka_admin import refuse_unsafe_cluster
 from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
 from bems_streams.adapters.stores import default_store_url, open_store
 from bems_streams.config import Settings
+from bems_streams.flows.breaker import Breaker
+from bems_streams.flows.envelope import not_before_us
+from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.store import SinkParts, Store
 from bems_streams.flows.track import Track
 from bems_streams.flows.tracking import CurrentDeadlines, TrackingParts
@@ -26,9 +30,10 @@ from bems_streams.flows.watch import Watch
 from bems_streams.health import Health, HealthServer
 from bems_streams.logs import setup_logs
 from bems_streams.metrics import AgentMetrics, TableMetrics
-from bems_streams.ports import StoreUnavailableError, StoreUnusableError
-from bems_streams.runtime.app import GroupSettings, Running, batches_of, build_app, run_app
+from bems_streams.ports import Clock, StoreUnavailableError, StoreUnusableError
+from bems_streams.runtime.app import FailFastApp, GroupSettings, Running, batches_of, build_app, run_app
 from bems_streams.runtime.fence import KafkaFencedLog
+from bems_streams.runtime.holding import LaneRule
 from bems_streams.runtime.lag import add_lag_metrics
 from bems_streams.runtime.ownership import Ownership, TableStore
 from bems_streams.runtime.session import OwnedLog, OwnedTable, Settled
@@ -49,21 +54,27 @@ class Worker:
     registry: CollectorRegistry
     metrics: AgentMetrics
     health_port: int
+    clock: Clock
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What the agent reads."""
-        return self.catalogue.reads(self.agent)
+        """What the agent reads, its lanes included."""
+        return (*self.catalogue.reads(self.agent), *self.catalogue.lanes(self.agent))
+
+    @property
+    def lanes(self) -> Lanes:
+        """Where it puts what it cannot handle."""
+        return Lanes.of(self.catalogue, self.agent, self.settings.cell, self.settings.region)
+
+    def build_app(self, *, dense: Collection[str], fenced: bool) -> FailFastApp:
+        """The Faust application, which delivers records of lanes when they are due."""
+        rule = LaneRule(self.lanes.topics, not_before_us, self.clock)
+        return build_app(self.group, dense=dense, fenced=fenced, lanes=rule)
 
     @property
     def stage_of(self) -> dict[str, str]:
         """Topic to stage."""
         return {topic: stage for stage, topic in self.catalogue.stage_topics.items()}
-
-    @property
-    def dead_letter_of(self) -> dict[str, str]:
-        """Topic to the agent's dead-letter topic."""
-        return {topic: self.catalogue.dead_letter_topic(topic, self.agent) for topic in self.topics}
 
     @property
     def client_config(self) -> dict[str, Any]:
@@ -74,18 +85,23 @@ class Worker:
             "metadata.recovery.strategy": "none",  # re-bootstrapping after all brokers were away leaves dead handles
         }
 
-    def serve(self, app: Any, ownership: Ownership) -> None:
-        """Answer probes and measure the lag."""
-        health = Health(self.agent, self.registry, ownership.reason_not_ready)
+    def serve(self, app: Any, ownership: Ownership, breaker: Breaker | None = None) -> None:
+        """Answer probes and measure the lag. A worker whose destination is down is not ready."""
+
+        def not_ready() -> str | None:
+            return (None if breaker is None else breaker.reason_not_ready()) or ownership.reason_not_ready()
+
+        health = Health(self.agent, self.registry, not_ready)
         server = HealthServer(health, self.settings.host, self.health_port)
         server.start()
         click.echo(f"{self.agent}: {server.address}/readyz", err=True)
-        add_lag_metrics(app, ownership, self.stage_of, self.metrics)
+        add_lag_metrics(app, ownership, self.stage_of, self.lanes.topics, self.metrics)
 
 
 def _tracker(worker: Worker) -> Running:
     settings, catalogue, group = worker.settings, worker.catalogue, worker.group
-    app = build_app(group, dense=worker.topics, fenced=True)
+    stage_topics = tuple(catalogue.stage_topics.values())
+    app = worker.build_app(dense=stage_topics, fenced=True)
     table_metrics = TableMetrics(worker.registry)
     journey = catalogue.journey(settings.time_scale)
     changelog = catalogue.changelog_topic(worker.agent)
@@ -95,19 +111,20 @@ def _tracker(worker: Worker) -> Running:
     parts = TrackingParts(
         journey=journey,
         stage_of=worker.stage_of,
-        dead_letter_of=worker.dead_letter_of,
+        lanes=worker.lanes,
         status_topic=catalogue.status_topic,
         alerts_topic=catalogue.alerts_topic,
+        ledger_topic=catalogue.ledger_topic,
         changelog=changelog,
         cell=settings.cell,
         region=settings.region,
-        clock=SystemClock(),
+        clock=worker.clock,
         table=OwnedTable(tables.partitions),
         log=OwnedLog(ownership, log),
         metrics=worker.metrics,
         table_metrics=table_metrics,
     )
-    watch = Watch(parts, Settled(app, ownership, worker.topics))
+    watch = Watch(parts, Settled(app, ownership, stage_topics))
     add_tracker(app, batches_of(app, worker.topics), ownership, Track(parts), watch)
     log.start()
     worker.serve(app, ownership)
@@ -116,23 +133,24 @@ def _tracker(worker: Worker) -> Running:
 
 def _sink(worker: Worker) -> Running:
     settings, catalogue, group = worker.settings, worker.catalogue, worker.group
-    app = build_app(group, dense=catalogue.stage_topics.values(), fenced=False)
+    app = worker.build_app(dense=catalogue.stage_topics.values(), fenced=False)
     ownership = Ownership(app, worker.topics, worker.client_config, None)
     store = open_store(settings.store or default_store_url(settings.state_dir))
+    breaker = Breaker(worker.clock, worker.metrics, ownership.pause)
     parts = SinkParts(
         stage_of=worker.stage_of,
         status_topic=catalogue.status_topic,
         alerts_topic=catalogue.alerts_topic,
-        dead_letter_of=worker.dead_letter_of,
-        cell=settings.cell,
-        region=settings.region,
-        clock=SystemClock(),
+        ledger_topic=catalogue.ledger_topic,
+        lanes=worker.lanes,
+        clock=worker.clock,
         publisher=KafkaProducer(ProducerConfig(group.bootstrap, "bems-sink")),
         store=store,
+        breaker=breaker,
         metrics=worker.metrics,
     )
     add_sink(app, batches_of(app, worker.topics), ownership, Store(parts))
-    worker.serve(app, ownership)
+    worker.serve(app, ownership, breaker)
     return Running(app, store.close)
 
 
@@ -178,7 +196,9 @@ def command(
         data_dir.mkdir(parents=True, exist_ok=True)
         group = GroupSettings(f"bems-{agent}", settings.bootstrap, data_dir, instance, session_seconds)
         refuse_unsafe_cluster(loaded, settings.bootstrap, CHECK_SECONDS)
-        worker = Worker(agent, settings, loaded, group, registry, AgentMetrics(registry, agent), health_port)
+        worker = Worker(
+            agent, settings, loaded, group, registry, AgentMetrics(registry, agent), health_port, SystemClock()
+        )
         run_app(lambda: AGENTS[agent](worker), group)
     except (CatalogueError, UnsafeClusterError, TopicAdminError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -17,12 +17,15 @@ import uvloop
 
 from bems_streams.runtime.assignor import ColumnAssignor
 from bems_streams.runtime.failfast import ShutdownWatchdog, die, fail_fast
+from bems_streams.runtime.holding import Holding, LaneRule
 from bems_streams.runtime.transport import BatchSchema, BatchTransport, NoClearOnResume
 
 logger = logging.getLogger(__name__)
 
 MAX_POLL_RECORDS: Final = 4000
 MAX_FETCH_BYTES: Final = 1 << 20
+MAX_PAUSE_SECONDS: Final = 7 * 86_400.0
+"""A worker whose destination is away keeps its place in the group: giving it up would help nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,10 @@ class FailFastApp(faust.App):
         die(f"Faust service crashed: {type(reason).__name__}: {reason}")
 
 
-def build_app(settings: GroupSettings, *, dense: Collection[str], fenced: bool) -> FailFastApp:
-    """The application. dense: topics whose offsets have no gaps. fenced: offsets are committed by transactions."""
+def build_app(settings: GroupSettings, *, dense: Collection[str], fenced: bool, lanes: LaneRule) -> FailFastApp:
+    """The application. dense: topics whose offsets have no gaps. fenced: offsets are committed by transactions.
+    lanes: topics whose records wait until they are due.
+    """
     app = FailFastApp(
         settings.group,
         broker="kafka://" + ";".join(settings.bootstrap.split(",")),
@@ -74,6 +79,7 @@ def build_app(settings: GroupSettings, *, dense: Collection[str], fenced: bool) 
         broker_heartbeat_interval=min(3.0, settings.session_timeout_seconds / 3),
         broker_rebalance_timeout=settings.rebalance_timeout_seconds,
         broker_request_timeout=settings.request_timeout_seconds,
+        broker_max_poll_interval=MAX_PAUSE_SECONDS,
         broker_max_poll_records=MAX_POLL_RECORDS,
         consumer_max_fetch_size=MAX_FETCH_BYTES,
         consumer_auto_offset_reset="earliest",  # overruled: ownership seeks every partition itself
@@ -85,6 +91,7 @@ def build_app(settings: GroupSettings, *, dense: Collection[str], fenced: bool) 
     consumer: Any = app.consumer
     consumer.dense = frozenset(dense)
     consumer.commits = not fenced
+    consumer.holding = Holding(lanes)
     return app
 
 

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 BROKER_TIMEOUT_SECONDS: Final = 30.0
 RESTORE_STALL_SECONDS: Final = 60.0
+PAUSE_LOOK_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,21 @@ class Ownership:
     def reason_not_ready(self) -> str | None:
         """For /readyz: None when partitions are owned, or there are more workers than partitions."""
         return None if self.owned is not None else "waiting for partitions, or restoring them"
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep while holding. PartitionsMovedError once they are asked back, or the worker is to stop: what waits with
+        them must not keep the group waiting.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            self._refuse_to_stay()
+            await asyncio.sleep(min(left, PAUSE_LOOK_SECONDS))
+        self._refuse_to_stay()
+
+    def _refuse_to_stay(self) -> None:
+        if self.owned is None or self.owned.epoch != self._app.consumer.epoch or self._app.should_stop:
+            raise PartitionsMovedError
 
     @asynccontextmanager
     async def hold(self, work: Work) -> AsyncIterator[Owned]:

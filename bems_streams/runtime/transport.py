@@ -19,6 +19,7 @@ from mode.utils.queues import FlowControlEvent
 from bems_streams.runtime.batch import Batch, Pipeline, raw_record
 from bems_streams.runtime.failfast import die
 from bems_streams.runtime.fetch import FETCH_MAX_WAIT_MS, BatchListener, BatchThread
+from bems_streams.runtime.holding import Holding
 
 
 class BatchSettings:
@@ -57,6 +58,7 @@ class BatchConsumer(driver.Consumer):
     starts  where each assigned partition begins, set by ownership before the flow resumes
     commits whether Faust commits offsets; False where a fenced transaction does
     dense   topics written without transactions and never compacted, where a gap means lost records
+    holding lanes, whose records are delivered when they are due
     """
 
     RebalanceListener = BatchListener
@@ -67,6 +69,7 @@ class BatchConsumer(driver.Consumer):
         self.starts: dict[TP, int] = {}
         self.commits = True
         self.dense: frozenset[str] = frozenset()
+        self.holding: Holding | None = None
         self.pipeline = Pipeline()
         self._expected: dict[TP, int] = {}
         self._reached: Mapping[TP, int] = {}
@@ -89,7 +92,8 @@ class BatchConsumer(driver.Consumer):
 
     def passed(self, tp: TP) -> int:
         """The offset below which nothing is left to handle, beyond what batches tell: 0 while some are in progress."""
-        return 0 if self.pipeline.depth(tp.topic, tp.partition) else self._reached.get(tp, 0)
+        busy = self.pipeline.depth(tp.topic, tp.partition) or self._holds(tp)
+        return 0 if busy else self._reached.get(tp, 0)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Faust: stop the flow, clear queues, wait for work in flight, commit."""
@@ -107,6 +111,8 @@ class BatchConsumer(driver.Consumer):
 
     def _forget(self) -> None:
         self.pipeline.clear()
+        if self.holding is not None:
+            self.holding.clear()
         self._expected.clear()
         self._reached = {}
         self._room.set()
@@ -168,11 +174,8 @@ class BatchConsumer(driver.Consumer):
             if not self.flow_active:
                 await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode names its own Event
                 continue
-            roomy = {
-                tp
-                for tp in self._get_active_partitions()
-                if self.pipeline.depth(tp.topic, tp.partition) < BatchSettings.DEPTH
-            }
+            await self._deliver_due()
+            roomy = {tp for tp in self._get_active_partitions() if self._has_room(tp) and not self._holds(tp)}
             if not roomy:
                 await self._wait_for_room()
                 continue
@@ -183,6 +186,23 @@ class BatchConsumer(driver.Consumer):
                 await self._deliver_all(epoch, seek_count, records)
                 if epoch == self.epoch:
                     self._reached = reached
+
+    def _has_room(self, tp: TP) -> bool:
+        return self.pipeline.depth(tp.topic, tp.partition) < BatchSettings.DEPTH
+
+    def _holds(self, tp: TP) -> bool:
+        return self.holding is not None and self.holding.holds(tp)
+
+    async def _deliver_due(self) -> None:
+        """What waited in lanes until now."""
+        if self.holding is None:
+            return
+        epoch = self.epoch
+        for tp in self.holding.places():
+            if epoch != self.epoch or not self.flow_active:
+                return  # forgotten, or fetched again after the seek that follows
+            if self._has_room(tp) and (due := self.holding.take_due(tp, BatchSettings.BATCH_RECORDS)):
+                await self._deliver(tp, Batch(tp.topic, tp.partition, epoch, due))
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -195,6 +215,11 @@ class BatchConsumer(driver.Consumer):
         thread: BatchThread = self._thread  # type: ignore[assignment]
         for fetched_tp, fetched in records.items():
             tp = TP(fetched_tp.topic, fetched_tp.partition)
+            if self.holding is not None and self.holding.is_lane(tp.topic):
+                if epoch != self.epoch or thread.seek_count != seek_count:
+                    return
+                self.holding.keep(tp, map(raw_record, fetched))
+                continue
             for first in range(0, len(fetched), BatchSettings.BATCH_RECORDS):
                 if epoch != self.epoch or not self.flow_active or thread.seek_count != seek_count:
                     return  # a seek to the committed positions follows, which reads these again
