@@ -15,6 +15,7 @@ FIRST: Final = "bems-origin-topic"
 REDRIVE_RUN: Final = "bems-redrive-run"
 TRACE_HEADER: Final = "correlation-id"
 MAX_REASON_BYTES: Final = 4096
+MAX_COUNT: Final = 2**63 - 1
 
 
 class Passage(NamedTuple):
@@ -64,11 +65,11 @@ def disclose(record: RawRecord) -> tuple[RawRecord, Passage] | BadEnvelope:
         return BadEnvelope((Problem("", f"no header {FIRST}: only agents and `bems dlq redrive` write here"),))
     first = len(names) - 1 - names[::-1].index(FIRST)
     try:
-        texts = {name: value.decode() for name, value in record.headers[first:]}
-        at = Coordinates(texts[FIRST], int(texts["bems-origin-partition"]), int(texts["bems-origin-offset"]))
+        texts = {name: str(value, "utf-8") for name, value in record.headers[first:]}
+        at = Coordinates(texts[FIRST], _count(texts["bems-origin-partition"]), _count(texts["bems-origin-offset"]))
         passage = _passage(texts)
         accepted_us = _moment(texts["bems-accepted-at"])
-    except (LookupError, ValueError) as error:
+    except (LookupError, ValueError, TypeError) as error:  # TypeError: a header without value, a time without offset
         return BadEnvelope((Problem("", f"its bems- headers are broken: {type(error).__name__}: {error}"),))
     return RawRecord(at, record.key, record.value, record.headers[:first], accepted_us), passage
 
@@ -78,7 +79,7 @@ def not_before_us(record: RawRecord) -> int:
     text = next((value for name, value in reversed(record.headers) if name == "bems-not-before"), None)
     try:
         return 0 if text is None else _moment(text.decode())
-    except ValueError:
+    except (ValueError, TypeError):
         return 0
 
 
@@ -93,8 +94,8 @@ def _passage(texts: dict[str, str]) -> Passage:
         agent=texts["bems-agent"],
         code=texts["bems-code"],
         reason=texts["bems-reason"],
-        attempts=int(texts["bems-attempts"]),
-        redrives=int(texts["bems-redrives"]),
+        attempts=_count(texts["bems-attempts"]),
+        redrives=_count(texts["bems-redrives"]),
         run=texts[REDRIVE_RUN],
         first_failed_us=_moment(texts["bems-first-failed-at"]),
         failed_us=_moment(texts["bems-failed-at"]),
@@ -102,6 +103,13 @@ def _passage(texts: dict[str, str]) -> Passage:
         cell=texts["bems-cell"],
         region=texts["bems-region"],
     )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= MAX_COUNT:
+        raise ValueError(f"{number} is not within 0 and {MAX_COUNT}")
+    return number
 
 
 def _text(moment_us: int) -> str:

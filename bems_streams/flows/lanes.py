@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bems_streams.domain.failures import Failure, Lane
+from bems_streams.domain.failures import BadEnvelope, Failure, Lane, Problem
 from bems_streams.flows.envelope import Passage, disclose, enclose
 from bems_streams.metrics import AgentMetrics
 from bems_streams.ports import OutRecord, RawRecord
@@ -56,6 +56,8 @@ class Lanes:
         if isinstance(disclosed, Failure):
             return Arrival(record, None, disclosed)
         original, passage = disclosed
+        if (stray := self._stray(record, original, passage)) is not None:
+            return Arrival(record, None, stray)
         return Arrival(original, passage, late=record.at.topic == self.late_topic)
 
     def set_aside(self, arrival: "Arrival", failure: Failure, now_us: int) -> "SetAside":
@@ -79,6 +81,19 @@ class Lanes:
         dead = topic is None
         out = enclose(arrival.record, passage, topic or self._dead_letters(arrival.record.at.topic))
         return SetAside(arrival, failure, passage, out, dead)
+
+    def _stray(self, record: RawRecord, original: RawRecord, passage: Passage) -> BadEnvelope | None:
+        """Why a record in a lane cannot have come there from this agent. Another partition is another worker's."""
+        problems = []
+        if original.at.topic not in self.dead_letter_of:
+            problems.append(
+                Problem("", f"{self.agent} does not read {original.at.topic!r}, where it says it came from")
+            )
+        if original.at.partition != record.at.partition:
+            problems.append(Problem("", f"it says partition {original.at.partition}, and is on {record.at.partition}"))
+        if passage.agent != self.agent:
+            problems.append(Problem("", f"it belongs to agent {passage.agent!r}, and is in a lane of {self.agent}"))
+        return BadEnvelope(tuple(problems)) if problems else None
 
     def _next(self, arrival: "Arrival", failure: Failure, attempts: int) -> tuple[str | None, int]:
         if arrival.passage is not None and arrival.passage.run:

@@ -10,6 +10,8 @@ import msgspec
 import pytest
 import yaml
 
+from bems_streams.catalogue.names import MAX_TOPIC_NAME
+from bems_streams.domain.accounting import decode_account, decode_audit
 from bems_streams.domain.event import MAX_EVENT_BYTES, Event, parse_event
 from bems_streams.domain.views import decode_alert, decode_status
 from bems_streams.topics import (
@@ -88,16 +90,52 @@ def test_an_extreme_time_scale_leaves_a_limit(catalogue: Catalogue) -> None:
     assert catalogue.journey(1e30).by_name["ingestion"].stuck_after_us == 1
 
 
-def test_every_agent_has_a_dead_letter_and_a_retry_topic_for_each_topic_it_reads(catalogue: Catalogue) -> None:
+def test_every_agent_has_a_dead_letter_topic_for_each_topic_it_reads(catalogue: Catalogue) -> None:
     """Nothing an agent reads is without a place for what it cannot handle."""
     by_name = {spec.name: spec for spec in catalogue.topics()}
     for agent in catalogue.agents:
         for topic in catalogue.reads(agent):
             assert by_name[catalogue.dead_letter_topic(topic, agent)].kind is TopicKind.DEAD_LETTER
-            assert by_name[catalogue.retry_topic(topic, agent)].kind is TopicKind.RETRY
     assert catalogue.dead_letter_topic("invoices.posting", "sink") == "invoices.posting.sink.dlq"
-    assert catalogue.retry_topic("invoices.posting", "sink") == "invoices.posting.sink.retry"
+
+
+def test_every_agent_has_a_lane_for_each_wait_of_its_schedule_and_one_for_redriven_records(
+    catalogue: Catalogue,
+) -> None:
+    """Named after the agent and the place in its schedule, in its order; a lane per wait, not per topic it reads."""
     assert catalogue.retry_waits("sink") == (timedelta(seconds=5), timedelta(minutes=1), timedelta(minutes=10))
+    assert catalogue.lanes("sink") == (
+        "invoices.sink.retry-1",
+        "invoices.sink.retry-2",
+        "invoices.sink.retry-3",
+        "invoices.sink.late",
+        "invoices.sink.redrive",
+    )
+    assert catalogue.retry_topics("sink") == catalogue.lanes("sink")[:3]
+    assert (catalogue.late_topic("sink"), catalogue.redrive_topic("sink")) == catalogue.lanes("sink")[3:]
+    lanes = {spec.name for spec in catalogue.topics() if spec.kind is TopicKind.LANE}
+    assert lanes == {lane for agent in catalogue.agents for lane in catalogue.lanes(agent)}
+
+
+def test_only_an_agent_whose_store_takes_late_events_otherwise_has_a_late_lane(
+    document: Document, load: Callable[[Document], Catalogue]
+) -> None:
+    """Without it, nothing names a topic that the cluster lacks."""
+    del document["agents"]["sink"]["late"]
+    catalogue = load(document)
+    assert catalogue.late_topic("sink") is None
+    assert not [spec.name for spec in catalogue.topics() if spec.name.endswith(".late")]
+
+
+def test_the_ledger_and_the_audit_have_a_topic_each(catalogue: Catalogue) -> None:
+    """Agents without a store account there; what commands changed is written there, and kept for years."""
+    by_name = {spec.name: spec for spec in catalogue.topics()}
+    assert (catalogue.ledger_topic, catalogue.audit_topic) == ("invoices.ledger", "invoices.audit")
+    assert {by_name[name].kind for name in ("invoices.ledger", "invoices.audit")} == {TopicKind.STREAM}
+    assert catalogue.ledger_topic in catalogue.reads("sink")
+    kept = {name: int(spec.config.get("retention.ms", 0)) for name, spec in by_name.items()}
+    assert kept["invoices.ledger"] >= kept["invoices.ingestion"]
+    assert kept["invoices.audit"] == 3650 * 86_400_000
 
 
 def test_an_agent_with_state_has_a_compacted_changelog(catalogue: Catalogue) -> None:
@@ -143,18 +181,21 @@ def test_a_dead_letter_topic_takes_the_largest_raw_record_with_its_headers(catal
     raw = limits["invoices.ingestion"]
     assert raw > 16 * MAX_EVENT_BYTES
     assert limits["invoices.ingestion.sink.dlq"] >= raw + MAX_EVENT_BYTES
-    assert limits["invoices.ingestion.sink.retry"] >= raw + MAX_EVENT_BYTES
+    for lane in catalogue.lanes("sink"):
+        assert limits[lane] >= raw + MAX_EVENT_BYTES
 
 
 def test_a_record_in_repair_outlives_the_topic_it_came_from(catalogue: Catalogue) -> None:
-    """Retry and dead-letter topics keep records at least as long as raw topics."""
+    """Lanes and dead-letter topics keep records at least as long as raw topics."""
     kept = {spec.name: int(spec.config.get("retention.ms", 0)) for spec in catalogue.topics()}
-    assert kept["invoices.ingestion.tracker.retry"] >= kept["invoices.ingestion"]
+    raw = max(kept[topic] for topic in catalogue.stage_topics.values())
+    for agent in catalogue.agents:
+        assert all(kept[lane] >= raw > 0 for lane in catalogue.lanes(agent))
     assert kept["invoices.ingestion.tracker.dlq"] == 365 * 86_400_000
 
 
 def test_a_new_stage_shows_up_everywhere(document: Document, load: Callable[[Document], Catalogue]) -> None:
-    """One entry in the file: journey, stage topic, lanes of every reader, and the order."""
+    """One entry in the file: journey, stage topic, dead letters of every reader, and the order; lanes are there."""
     document["stages"].insert(3, {"name": "payment", "code": 9, "stuck_after": "2d"})
     before, after = load_catalogue(SHIPPED), load(document)
     assert after.journey().names == ("ingestion", "reconciliation", "authorization", "payment", "posting")
@@ -164,9 +205,7 @@ def test_a_new_stage_shows_up_everywhere(document: Document, load: Callable[[Doc
     added = {spec.name for spec in after.topics()} - {spec.name for spec in before.topics()}
     assert added == {
         "invoices.payment",
-        "invoices.payment.tracker.retry",
         "invoices.payment.tracker.dlq",
-        "invoices.payment.sink.retry",
         "invoices.payment.sink.dlq",
     }
 
@@ -174,13 +213,22 @@ def test_a_new_stage_shows_up_everywhere(document: Document, load: Callable[[Doc
 def test_an_agent_without_a_schedule_has_no_retry_topics(
     document: Document, load: Callable[[Document], Catalogue]
 ) -> None:
-    """Its failures go straight to the dead letters; asking for its retry topic names the missing line."""
+    """Its failures go straight to the dead letters; what is redriven still has a way back."""
     del document["agents"]["sink"]["retry"]
     catalogue = load(document)
-    assert not [spec.name for spec in catalogue.topics() if spec.name.endswith(".sink.retry")]
-    assert catalogue.dead_letter_topic("invoices.posting", "sink") in {spec.name for spec in catalogue.topics()}
-    with pytest.raises(LookupError, match="add `retry:"):
-        catalogue.retry_topic("invoices.posting", "sink")
+    assert catalogue.retry_topics("sink") == ()
+    names = {spec.name for spec in catalogue.topics()}
+    assert not [name for name in names if name.startswith("invoices.sink.retry")]
+    assert {catalogue.dead_letter_topic("invoices.posting", "sink"), "invoices.sink.redrive"} <= names
+
+
+def test_a_longer_schedule_adds_one_lane(document: Document, load: Callable[[Document], Catalogue]) -> None:
+    """One more wait in the list; those before it keep their names."""
+    document["agents"]["sink"]["retry"].append("1h")
+    before, after = load_catalogue(SHIPPED), load(document)
+    added = {spec.name for spec in after.topics()} - {spec.name for spec in before.topics()}
+    assert added == {"invoices.sink.retry-4"}
+    assert after.retry_topics("sink")[:3] == before.retry_topics("sink")
 
 
 @pytest.mark.parametrize(
@@ -190,6 +238,10 @@ def test_an_agent_without_a_schedule_has_no_retry_topics(
         (lambda c: c.dead_letter_topic("invoices.ingestion", "nobody"), "it has tracker, sink"),
         (lambda c: c.reads("nobody"), "it has tracker, sink"),
         (lambda c: c.changelog_topic("sink"), "state: true"),
+        (lambda c: c.retry_topics("nobody"), "it has tracker, sink"),
+        (lambda c: c.late_topic("nobody"), "it has tracker, sink"),
+        (lambda c: c.redrive_topic("nobody"), "it has tracker, sink"),
+        (lambda c: c.lanes("nobody"), "it has tracker, sink"),
     ],
 )
 def test_asking_for_a_topic_that_does_not_exist_says_what_to_write(
@@ -202,8 +254,15 @@ def test_asking_for_a_topic_that_does_not_exist_says_what_to_write(
 
 def test_names_of_topics_once_made_are_recognised(catalogue: Catalogue) -> None:
     """Topics of a removed stage or agent are ours; other teams' topics are not."""
-    ours = ("invoices.approval", "invoices.approval.sink.dlq", "invoices.alerts.old.retry", "invoices.old.changelog")
-    others = ("sub.finance", "invoices", "invoices.a.b", "my.invoices.status", "__consumer_offsets", "old.changelog")
+    ours = (
+        *("invoices.approval", "invoices.approval.sink.dlq", "invoices.alerts.old.dlq", "invoices.old.changelog"),
+        *("invoices.sink.retry-4", "invoices.old.retry-10", "invoices.old.late", "invoices.old.redrive"),
+    )
+    others = (
+        *("sub.finance", "invoices", "invoices.a.b", "my.invoices.status", "__consumer_offsets", "old.changelog"),
+        *("invoices.sink.retry", "invoices.sink.retry-", "invoices.sink.retry-x", "invoices.status.late.later"),
+        *("invoices.alerts.sink.retry-1", "old.redrive"),
+    )
     assert [name for name in (*ours, *others) if catalogue.could_have_made(name)] == list(ours)
     assert all(catalogue.could_have_made(spec.name) for spec in catalogue.topics())
 
@@ -244,6 +303,8 @@ def test_the_examples_are_read_by_the_code_that_reads_records(catalogue: Catalog
     assert isinstance(parse_event(raw["event"]), Event)
     assert decode_status(raw["status"]).stage in catalogue.stage_topics
     assert decode_alert(raw["alert"]).moved_to in catalogue.stage_topics
+    assert decode_account(raw["account"]).agent in catalogue.agents
+    assert decode_audit(raw["audit"]).agent in catalogue.agents
 
 
 def test_the_schema_of_an_event_comes_from_the_type_that_decodes_it() -> None:
@@ -315,6 +376,13 @@ REFUSALS = [
     ("payloads/event/example/colour", "red", "payloads.event.example.colour", "unknown field"),
     ("payloads/status/example/revision", "3", "payloads.status.example", "Expected `int`, got `str` - at `$.revision`"),
     ("payloads/alert/example/colour", "red", "payloads.alert.example.colour", "no field of this payload"),
+    ("payloads/account/example/colour", "red", "payloads.account.example.colour", "no field of this payload"),
+    (
+        "payloads/audit/example/result",
+        ["12"],
+        "payloads.audit.example",
+        "Expected `object`, got `array` - at `$.result`",
+    ),
     ("payloads/alert/example/stage", "approval", "payloads.alert.example.stage", "not one of `stages`"),
     ("payloads/event/example/stage", "approval", "payloads.event.example.stage", "not one of `stages`"),
 ]
@@ -349,13 +417,35 @@ def test_a_name_that_kafka_refuses_is_refused(
     assert "no legal topic name" in problems_of(load, document)[f"topics.{name}"]
 
 
-def test_a_name_that_becomes_too_long_with_its_lanes_is_refused(
+def test_a_name_that_becomes_too_long_with_its_dead_letters_is_refused(
     document: Document, load: Callable[[Document], Catalogue]
 ) -> None:
     """The derived dead-letter topic counts."""
-    name = "x" * 240
+    name = "x" * 241
     document["topics"][name] = document["topics"].pop("invoices.alerts")
-    assert f"{name}.sink.retry" in problems_of(load, document)[f"topics.{name}"]
+    problems = problems_of(load, document)
+    assert set(problems) == {f"topics.{name}"}
+    assert f"{name}.sink.dlq" in problems[f"topics.{name}"]
+
+
+@pytest.mark.parametrize("lane", ["retry-1", "late", "redrive"])
+def test_a_name_that_becomes_too_long_with_a_lane_is_refused(
+    document: Document, load: Callable[[Document], Catalogue], lane: str
+) -> None:
+    """Named at the agent whose lane it is, although the agent reads nothing."""
+    # given a name for stage topics that is one letter too long for this lane of an agent with a long name
+    agent = "a" * 63
+    too_long = f"{'x' * (MAX_TOPIC_NAME + 1 - len(f'.{agent}.{lane}'))}.{agent}.{lane}"
+    document["agents"][agent] = {"summary": "Stores.", "retry": ["5s"], "late": True}
+    template = too_long.partition(".")[0] + ".{stage}"
+    document["topics"] = {template if "{" in name else name: topic for name, topic in document["topics"].items()}
+    # when
+    with pytest.raises(CatalogueError) as raised:
+        load(document)
+    # then
+    named = [problem.message for problem in raised.value.problems if problem.path == f"agents.{agent}"]
+    assert any(too_long in message and "no legal topic name" in message for message in named)
+    assert all(problem.path == f"agents.{agent}" for problem in raised.value.problems)
 
 
 def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ RAW = "invoices.ingestion"
 STATUS = "invoices.status"
 ALERTS = "invoices.alerts"
 CHANGELOG = "invoices.tracker.changelog"
+LANE = "invoices.sink.retry-1"
 
 
 def found_as(spec: TopicSpec) -> FoundTopic:
@@ -142,12 +143,13 @@ def test_a_setting_that_the_cluster_does_not_tell_is_a_difference(catalogue: Cat
     assert (difference.setting, difference.found, difference.unsafe) == ("retention.ms", "unknown", True)
 
 
-def test_topics_of_a_removed_stage_are_shown_and_kept(catalogue: Catalogue, cluster: Cluster) -> None:
+def test_topics_of_a_removed_stage_or_wait_are_shown_and_kept(catalogue: Catalogue, cluster: Cluster) -> None:
     """They may hold events: deleting is left to people. Topics of other teams are not our business."""
     spare = FoundTopic(12, 3, {})
-    cluster.topics |= {"invoices.approval": spare, "invoices.approval.sink.dlq": spare, "sub.finance": spare}
+    left = ["invoices.approval", "invoices.approval.sink.dlq", "invoices.sink.retry-4"]
+    cluster.topics |= dict.fromkeys([*left, "sub.finance"], spare)
     differences = check_cluster(catalogue, cluster)
-    assert [difference.topic for difference in differences] == ["invoices.approval", "invoices.approval.sink.dlq"]
+    assert [difference.topic for difference in differences] == left
     assert all(difference.remedy is Remedy.REFUSE and not difference.unsafe for difference in differences)
     assert "delete it yourself" in differences[0].advice
     assert apply_plan(catalogue, cluster, Time().patience(10)).refused == differences
@@ -172,6 +174,8 @@ MEANINGS = [
     (RAW, "compression.type", "gzip", False),
     (f"{RAW}.sink.dlq", "retention.ms", str(DAY_MS), True),
     (f"{RAW}.sink.dlq", "cleanup.policy", "compact", True),
+    (LANE, "retention.ms", str(29 * DAY_MS), True),
+    (LANE, "retention.bytes", "1073741824", True),
     (STATUS, "cleanup.policy", "compact,delete", True),
     (CHANGELOG, "cleanup.policy", "delete", True),
     (CHANGELOG, "delete.retention.ms", str(DAY_MS), True),
