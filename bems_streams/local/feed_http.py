@@ -1,10 +1,12 @@
-"""One request to a gateway, and what its answer says about each event in it.
+"""One request to one of the cell's gateways, and what its answer says about each event in it.
 
 Not here: when to try again (feeder.py).
 """
 
 import ipaddress
+import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
@@ -15,16 +17,20 @@ import msgspec
 
 from bems_streams.domain.failures import Problem
 
-TIMEOUT: Final = httpx.Timeout(connect=5.0, read=60.0, write=30.0, pool=60.0)
+CONNECT_SECONDS: Final = 5.0
+AWAY_SECONDS: Final = 1.0
+"""How long a gateway that did not answer is asked only when the others did not either."""
 JSON_HEADERS: Final = {"content-type": "application/json"}
 PROBLEM_TYPE: Final = "application/problem+json"
 
 
 class Taken(NamedTuple):
-    """202: the event is durable. `partition` as `topic/partition`; empty when the receipt does not say."""
+    """202: the event is durable, here. `topic` is empty when the receipt does not say."""
 
-    partition: str
+    topic: str
+    partition: int
     offset: int
+    accepted_at: str
 
 
 class Refused(NamedTuple):
@@ -34,9 +40,10 @@ class Refused(NamedTuple):
 
 
 class Again(NamedTuple):
-    """No proof that the event is durable: send the same bytes again."""
+    """No proof that the event is durable: send the same bytes again. `status` is the gateway's word on this event."""
 
     reason: str
+    status: int
 
 
 EventReply = Taken | Refused | Again
@@ -62,10 +69,14 @@ class Indigestible(NamedTuple):
 
 
 class ComeBack(NamedTuple):
-    """Nothing was said about the events; wait (as long as the gateway asked) and send them again."""
+    """Nothing was said about the events; wait (as long as the gateway asked) and send them again.
+
+    `status` is 0 when there was no answer at all.
+    """
 
     reason: str
     after_seconds: float | None = None
+    status: int = 0
 
 
 class NotAGateway(NamedTuple):
@@ -89,6 +100,7 @@ class _Document(msgspec.Struct):
     topic: str = ""
     partition: int = 0
     offset: int = 0
+    accepted_at: str = ""
     title: str = ""
     detail: str = ""
     problems: list[_Problem] = []
@@ -101,38 +113,64 @@ class _Report(_Document):
 _decode_report = msgspec.json.Decoder(_Report).decode
 
 
-class GatewayClient:
-    """Sends to one gateway. Use it as an async context manager. Never raises for what the network or gateway does."""
+class _Gateway:
+    """One address, and how it is doing."""
 
-    def __init__(self, url: str, connections: int) -> None:
-        self._url = url.rstrip("/")
-        self._client = httpx.AsyncClient(
-            timeout=TIMEOUT,
+    def __init__(self, url: str, connections: int, answer_seconds: float) -> None:
+        self.url = url.rstrip("/")
+        self.client = httpx.AsyncClient(
+            timeout=httpx.Timeout(answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             trust_env=not _is_loopback(httpx.URL(url).host),  # a proxy never leads back to this machine
         )
+        self.under_way = self.requests = 0
+        self.away_until = 0.0
+
+    async def post(self, path: str, body: bytes) -> httpx.Response | httpx.RequestError:
+        self.under_way += 1
+        self.requests += 1
+        try:
+            return await self.client.post(f"{self.url}{path}", content=body, headers=JSON_HEADERS)
+        except httpx.RequestError as error:
+            self.away_until = time.monotonic() + AWAY_SECONDS
+            return error
+        finally:
+            self.under_way -= 1
+
+
+class GatewayClient:
+    """Sends to the least busy gateway of a cell. Use it as an async context manager.
+
+    Never raises for what network or gateways do.
+    """
+
+    def __init__(self, urls: Sequence[str], connections: int, answer_seconds: float) -> None:
+        self._gateways = [_Gateway(url, connections, answer_seconds) for url in urls]
+        self._open = AsyncExitStack()
 
     async def __aenter__(self) -> "GatewayClient":
+        for gateway in self._gateways:
+            self._open.push_async_callback(gateway.client.aclose)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        await self._open.aclose()
 
     async def send(self, stage: str, events: Sequence[bytes]) -> Reply:
         """Post them as one array, each with its own bytes; all must be JSON values."""
         return await self._post(stage, b"[" + b",".join(events) + b"]", len(events), "#/{}")
 
     async def send_bare(self, stage: str, raw: bytes) -> Reply:
-        """Post what is not JSON as a body of its own: in an array it would spoil the others."""
+        """Post one as a body of its own. What is not JSON must go so: in an array it would spoil the others."""
         return await self._post(stage, raw, 1, "#")
 
     async def _post(self, stage: str, body: bytes, events: int, base: str) -> Reply:
-        url = f"{self._url}/v1/{quote(stage, safe='')}/events"
-        try:
-            response = await self._client.post(url, content=body, headers=JSON_HEADERS)
-        except httpx.RequestError as error:
-            return ComeBack(f"gateway away ({type(error).__name__})")
-        return interpret(response, events, base)
+        now = time.monotonic()
+        gateway = min(self._gateways, key=lambda known: (known.away_until > now, known.under_way, known.requests))
+        answer = await gateway.post(f"/v1/{quote(stage, safe='')}/events", body)
+        if isinstance(answer, httpx.RequestError):
+            return ComeBack(f"gateway away ({type(answer).__name__})")
+        return interpret(answer, events, base)
 
 
 def interpret(response: httpx.Response, events: int, base: str) -> Reply:
@@ -147,7 +185,7 @@ def interpret(response: httpx.Response, events: int, base: str) -> Reply:
         return PerEvent(replies, _retry_after(response))
     if status in (408, 425, 429) or status >= 500:
         words = report.detail if report is not None and report.detail else response.reason_phrase
-        return ComeBack(f"gateway says {status}: {words}", _retry_after(response))
+        return ComeBack(f"gateway says {status}: {words}", _retry_after(response), status)
     problems = _problems(report, "#") if report is not None else (Problem("", f"refused with {status}"),)
     if status in (400, 413):
         return Indigestible(problems)
@@ -166,9 +204,9 @@ def _items(report: _Report, status: int) -> list[_Document] | None:
 
 def _reply(item: _Document, base: str) -> EventReply:
     if item.status == 202:
-        return Taken(f"{item.topic}/{item.partition}" if item.topic else "", item.offset)
+        return Taken(item.topic, item.partition, item.offset, item.accepted_at)
     if item.status == 429 or item.status >= 500:
-        return Again(item.detail or f"gateway says {item.status}")
+        return Again(item.detail or f"gateway says {item.status}", item.status)
     return Refused(_problems(item, base))
 
 

@@ -5,7 +5,6 @@ Not here: sending (feeder.py).
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from itertools import count
 from random import uniform
 from typing import Final, NamedTuple
 
@@ -15,7 +14,7 @@ ROUNDS_AHEAD: Final = 2
 
 
 class Batch(NamedTuple):
-    """What one request carries. `bare`: a single body that is not JSON."""
+    """What one request carries. `bare`: one event as the whole body, instead of an array of them."""
 
     stage: str
     offers: Sequence[Offer]
@@ -28,26 +27,34 @@ class Batch(NamedTuple):
 
 
 class Lane:
-    """One connection's share of the invoices. Batches leave in the order in which their first events came."""
+    """One connection's share of the invoices. Batches leave in the order in which their first events came, and those
+    of a stage so that its events keep their order.
+    """
 
     def __init__(self, options: FeedOptions) -> None:
         self._options = options
-        self._collected: dict[str | int, list[Offer]] = {}
+        self._collected: list[Batch] = []
+        self._growing: dict[str, list[Offer]] = {}
         self._events = self._bytes = 0
-        self._bare = count()
         self._room = asyncio.Semaphore(ROUNDS_AHEAD)
         self._rounds: asyncio.Queue[list[Batch] | None] = asyncio.Queue()
 
     async def add(self, offer: Offer) -> None:
         """Collect an event that is JSON at once, then wait while the gateway can not keep up."""
-        await self._add(offer.stage, offer)
+        group = self._growing.get(offer.stage)
+        if group is None:
+            group = self._growing[offer.stage] = []
+            self._collected.append(Batch(offer.stage, group))
+        group.append(offer)
+        await self._added(offer)
 
     async def add_bare(self, offer: Offer) -> None:
-        """The same for one that is not JSON."""
-        await self._add(next(self._bare), offer)
+        """The same for one that is to be a body of its own, as what is not JSON must be."""
+        self._growing.pop(offer.stage, None)
+        self._collected.append(Batch(offer.stage, [offer], bare=True))
+        await self._added(offer)
 
-    async def _add(self, key: str | int, offer: Offer) -> None:
-        self._collected.setdefault(key, []).append(offer)
+    async def _added(self, offer: Offer) -> None:
         self._events += 1
         self._bytes += len(offer.raw) + 1
         if self._events >= self._options.batch_events or self._bytes >= self._options.batch_bytes:
@@ -58,8 +65,7 @@ class Lane:
         if not self._events:
             return
         await self._room.acquire()
-        batches = [Batch(group[0].stage, group, isinstance(key, int)) for key, group in self._collected.items()]
-        self._collected = {}
+        batches, self._collected, self._growing = self._collected, [], {}
         self._events = self._bytes = 0
         self._rounds.put_nowait(batches)
 

@@ -59,6 +59,10 @@ class FeedOptions:
     give_up_after_seconds: float = 300.0
     backoff_seconds: float = 0.2
     longest_backoff_seconds: float = 15.0
+    answer_seconds: float = 60.0
+    """How long to wait for a gateway's answer before the same events are sent again."""
+    single_every: int = 0
+    """Every so many-th event is a request of its own; 0: only what must be."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_events <= 1_000 or self.connections < 1:
@@ -84,6 +88,8 @@ class FeedProgress:
     gave_up: int
     retries: int
     waiting: str | None
+    unavailable: int = 0
+    """How often an event was answered 503."""
 
 
 @dataclass(frozen=True, slots=True)

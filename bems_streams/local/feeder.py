@@ -45,21 +45,25 @@ STOPPED: Final = "stopped on request"
 
 async def feed(
     offers: Source,
-    url: str,
+    url: str | Sequence[str],
     options: FeedOptions,
     *,
     stop: asyncio.Event | None = None,
     on_progress: Callable[[FeedProgress], None] = lambda progress: None,
     on_refused: Callable[[Refusal], None] = lambda refusal: None,
+    on_accepted: Callable[[Offer, Taken], None] = lambda offer, taken: None,
 ) -> FeedSummary:
-    """Send everything. Memory is bounded by the options, whatever the number of offers.
+    """Send everything, to any of the cell's gateways. Memory is bounded by the options, whatever the number of offers.
+
+    The callbacks hear of an event before it is counted.
 
     Setting `stop` ends it gracefully: nothing more is read, what was read is sent once more and not retried.
     Cancelling ends it at once; what was under way is then unknown. What the source or a callback raises comes out
     in an ExceptionGroup, except SourceError, which ends the reading only and becomes `FeedSummary.stopped`.
     """
-    async with GatewayClient(url, options.connections) as gateway:
-        feeding = _Feeding(gateway, options, Tally(on_progress, on_refused))
+    urls = [url] if isinstance(url, str) else url
+    async with GatewayClient(urls, options.connections, options.answer_seconds) as gateway:
+        feeding = _Feeding(gateway, options, Tally(on_progress, on_refused, on_accepted))
         return await feeding.run(offers, stop or asyncio.Event())
 
 
@@ -135,8 +139,12 @@ class _Feeding:
         except (msgspec.DecodeError, RecursionError):
             await self._lanes[0].add_bare(offer)
         else:
-            lane = crc32(invoice_id.encode()) if isinstance(invoice_id, str) else 0
-            await self._lanes[lane % len(self._lanes)].add(offer)
+            number = crc32(invoice_id.encode()) if isinstance(invoice_id, str) else 0
+            lane = self._lanes[number % len(self._lanes)]
+            if self._options.single_every and self._tally.offers % self._options.single_every == 0:
+                await lane.add_bare(offer)
+            else:
+                await lane.add(offer)
 
     async def _send_rounds(self, lane: Lane) -> None:
         patience = Patience(self._options)
@@ -157,7 +165,8 @@ class _Feeding:
             case PerEvent(replies, after_seconds):
                 left = self._settle_each(batch, replies, patience)
                 return await self._later(left[0], patience, left[1], after_seconds) if left else ()
-            case ComeBack(reason, after_seconds):
+            case ComeBack(reason, after_seconds, status):
+                self._tally.turned_away(status, len(batch.offers))
                 return await self._later(batch, patience, reason, after_seconds)
             case Indigestible() if len(batch.offers) > 1:
                 return batch.halves()
@@ -202,11 +211,12 @@ class _Feeding:
         reason = ""
         for offer, reply in zip(batch.offers, replies, strict=True):
             match reply:
-                case Taken(partition, offset):
-                    self._tally.accepted(offer.stage, partition, offset)
+                case Taken():
+                    self._tally.accepted(offer, reply)
                 case Refused(problems):
                     self._tally.refused(Refusal(*offer, Outcome.REJECTED, problems))
-                case Again(reason):
+                case Again(reason, status):
+                    self._tally.turned_away(status, 1)
                     again.append(offer)
         self._tally.show()
         if len(again) < len(batch.offers):

@@ -5,6 +5,7 @@ import itertools
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -35,6 +36,9 @@ IMPATIENT = FeedOptions(
 )
 
 
+RECEIPT = Reply(202, {"event_id": "e", "topic": "invoices.posting", "partition": 3, "offset": 1, "accepted_at": "now"})
+
+
 def event(number: int, *, stage: str = "ingestion", invoice: int | None = None, more: str = "") -> Offer:
     """Bytes that no encoder of ours would write, to see that they are kept."""
     invoice_id = f"i{number % 7 if invoice is None else invoice}"
@@ -56,7 +60,7 @@ class Watch:
         self.progress: list[FeedProgress] = []
 
     async def feed(
-        self, offers: Source, url: str, options: FeedOptions = QUICK, stop: asyncio.Event | None = None
+        self, offers: Source, url: str | Sequence[str], options: FeedOptions = QUICK, stop: asyncio.Event | None = None
     ) -> FeedSummary:
         summary = await feed(
             offers, url, options, stop=stop, on_progress=self.progress.append, on_refused=self.refusals.append
@@ -233,6 +237,43 @@ async def test_what_is_not_json_travels_alone(watch: Watch) -> None:
     assert watch.refusals[0].tag == "broken"
 
 
+async def test_some_events_can_be_requests_of_their_own_and_stay_in_order(watch: Watch) -> None:
+    """Every third event is a whole body; the events of a stage arrive in the order they were offered all the same."""
+    offers = [event(n, invoice=1, stage=("ingestion", "posting")[n % 2]) for n in range(30)]
+    single = FeedOptions(batch_events=1000, linger_seconds=0.05, single_every=3)
+    with FakeGateway(lambda request: RECEIPT if request.bare else None) as gateway:
+        summary = await watch.feed(offers, gateway.url, single)
+        arrived = [(request.stage, raw) for request in gateway.requests for raw in request.raws]
+        alone = sum(request.bare for request in gateway.requests)
+    assert (summary.accepted, alone) == (30, 10)
+    for stage in ("ingestion", "posting"):
+        assert [raw for at, raw in arrived if at == stage] == [offer.raw for offer in offers if offer.stage == stage]
+
+
+async def test_another_gateway_takes_what_one_cannot(watch: Watch) -> None:
+    """One of two gateways is away: all events are accepted by the other, and both get work once both are there."""
+    offers = [event(n) for n in range(200)]
+    with FakeGateway() as gateway:
+        summary = await watch.feed(offers, [f"http://127.0.0.1:{free_port()}", gateway.url])
+        assert (summary.accepted, summary.gave_up) == (200, 0)
+    with FakeGateway() as one, FakeGateway() as other:
+        summary = await watch.feed(offers, [one.url, other.url])
+        assert summary.accepted == len(one.raws) + len(other.raws) == 200
+        assert len(one.requests) > 0 < len(other.requests)
+
+
+async def test_a_gateway_that_does_not_answer_is_waited_for_only_so_long(watch: Watch) -> None:
+    """An answer that does not come in time is no proof: the events go to the other gateway."""
+    frozen = socket.create_server(("127.0.0.1", 0))
+    options = replace(QUICK, answer_seconds=0.2)
+    with frozen, FakeGateway() as gateway:
+        summary = await watch.feed(
+            [event(n) for n in range(40)], [f"http://127.0.0.1:{frozen.getsockname()[1]}", gateway.url], options
+        )
+    assert (summary.accepted, summary.gave_up) == (40, 0)
+    assert summary.retries > 0
+
+
 async def test_an_unknown_stage_is_rejected_and_the_others_go_on(watch: Watch) -> None:
     """404 with a problem document is about the stage, not about the gateway."""
     unknown = Reply(404, {"detail": "no such stage", "status": 404}, PROBLEM)
@@ -316,7 +357,7 @@ def test_retry_after_may_be_seconds_or_a_date() -> None:
     assert isinstance(asked[1], ComeBack)
     assert asked[0].after_seconds == 7
     assert 80 < (asked[1].after_seconds or 0) <= 90
-    assert asked[2] == ComeBack("gateway says 503: Service Unavailable", None)
+    assert asked[2] == ComeBack("gateway says 503: Service Unavailable", None, 503)
 
 
 def test_a_web_page_with_status_202_is_no_gateway() -> None:
