@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from agents.sink import add_sink
 from agents.tracker import add_tracker
 from bems_streams.adapters.memory import MemoryBackend
+from bems_streams.flows.breaker import Breaker
 from bems_streams.flows.store import SinkParts, Store
 from bems_streams.flows.track import Track
 from bems_streams.flows.watch import Watch
@@ -27,7 +28,7 @@ from bems_streams.runtime.ownership import Owned, Ownership
 from bems_streams.runtime.session import OwnedLog, Settled
 from tests.unit.flow_kit import (
     ALERTS,
-    DEAD_LETTER_OF,
+    LEDGER,
     STAGE_OF,
     STATUS,
     FrozenClock,
@@ -36,6 +37,7 @@ from tests.unit.flow_kit import (
     MemoryTable,
     Place,
     Tracker,
+    lanes_of,
 )
 from tests.unit.work_kit import App, Consumer, Stream, until
 
@@ -304,17 +306,18 @@ def sink_process(world: World) -> Process:
     """A sink that owns its partitions."""
     process = Process(world, "sink")
     process.own()
+    metrics = AgentMetrics(CollectorRegistry(), "sink")
     parts = SinkParts(
         stage_of=STAGE_OF,
         status_topic=STATUS,
         alerts_topic=ALERTS,
-        dead_letter_of=DEAD_LETTER_OF,
-        cell="c1",
-        region="eu",
+        ledger_topic=LEDGER,
+        lanes=lanes_of("sink"),
         clock=world.clock,
         publisher=CrashingPublisher(world),
         store=CrashingStore(world, process.ownership),
-        metrics=AgentMetrics(CollectorRegistry(), "sink"),
+        breaker=Breaker(world.clock, metrics, process.ownership.pause),
+        metrics=metrics,
     )
     store: Any = CrashingSteps(Store(parts), world.crash)
     add_sink(process.app, None, process.ownership, store)

@@ -14,6 +14,7 @@ from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_
 from bems_streams.domain.event import instant
 from bems_streams.domain.journey import Journey, Stage, StageCode
 from bems_streams.domain.views import AlertDocument, StatusDocument, decode_alert, decode_status
+from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.tracking import TrackingParts
 from bems_streams.metrics import AgentMetrics, TableMetrics
 from bems_streams.ports import Appended, Change, Coordinates, OutRecord, RawRecord
@@ -28,7 +29,22 @@ STAGE_OF: Final = {f"invoices.{stage}": stage for stage in STAGES}
 STATUS: Final = "invoices.status"
 ALERTS: Final = "invoices.alerts"
 CHANGELOG: Final = "bems.tracker.changelog"
-DEAD_LETTER_OF: Final = {topic: f"{topic}.dlq" for topic in (*STAGE_OF, STATUS, ALERTS)}
+LEDGER: Final = "invoices.ledger"
+WAITS_US: Final = (5_000_000, 60_000_000)
+
+
+def lanes_of(agent: str) -> Lanes:
+    """The lanes of an agent with two waits."""
+    return Lanes(
+        agent=agent,
+        waits_us=WAITS_US,
+        retry_topics=[f"invoices.{agent}.retry-{wait}" for wait in range(1, len(WAITS_US) + 1)],
+        late_topic=f"invoices.{agent}.late",
+        redrive_topic=f"invoices.{agent}.redrive",
+        dead_letter_of={topic: f"{topic}.dlq" for topic in (*STAGE_OF, STATUS, ALERTS, LEDGER)},
+        cell="c1",
+        region="eu",
+    )
 
 
 def journey(**limits_us: int | None) -> Journey:
@@ -144,6 +160,16 @@ class MemoryBroker:
         """The newest status of each invoice."""
         return {status.invoice_id: status for status in map(decode_status, self.values(STATUS))}
 
+    def lane(self, topic: str, first: int = 0) -> list[RawRecord]:
+        """What a lane holds, as an agent reads it."""
+        logs = [(place, log) for place, log in sorted(self.logs.items()) if place[0] == topic]
+        return [
+            RawRecord(Coordinates(*place, offset), record.key, record.value, record.headers, START_US)
+            for place, log in logs
+            for offset, record in enumerate(log)
+            if offset >= first
+        ]
+
     def dead(self) -> list[OutRecord]:
         """All dead letters."""
         return [record for (topic, _), log in sorted(self.logs.items()) if topic.endswith(".dlq") for record in log]
@@ -220,9 +246,10 @@ class Tracker:
         self.parts = TrackingParts(
             journey=journey,
             stage_of=STAGE_OF,
-            dead_letter_of=DEAD_LETTER_OF,
+            lanes=lanes_of("tracker"),
             status_topic=STATUS,
             alerts_topic=ALERTS,
+            ledger_topic=LEDGER,
             changelog=CHANGELOG,
             cell="c1",
             region="eu",

@@ -10,6 +10,7 @@ from bems_streams.ports import Coordinates, RawRecord
 from bems_streams.runtime.app import GroupSettings, build_app
 from bems_streams.runtime.batch import Batch
 from bems_streams.runtime.transport import BatchConsumer
+from tests.unit.work_kit import NO_LANES
 
 PLACE = TP("in", 0)
 
@@ -17,7 +18,7 @@ PLACE = TP("in", 0)
 @pytest.fixture
 async def consumer(tmp_path: Path) -> BatchConsumer:
     """A real one, of a real application, without a broker; Faust's own callbacks are left out."""
-    app = build_app(GroupSettings("epochs", "127.0.0.1:1", tmp_path), dense=["in"], fenced=True)
+    app = build_app(GroupSettings("epochs", "127.0.0.1:1", tmp_path), dense=["in"], fenced=True, lanes=NO_LANES)
     found: Any = app.consumer
 
     async def nothing(*_: Any) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from bems_streams.runtime.app import GroupSettings, build_app
+from tests.unit.work_kit import NO_LANES
 
 
 async def _started(data_dir: Path) -> Any:
     """An application as workers build it, after the services ran that could ask for internal topics."""
-    app: Any = build_app(GroupSettings("group", "127.0.0.1:1", data_dir), dense=(), fenced=False)
+    app: Any = build_app(GroupSettings("group", "127.0.0.1:1", data_dir), dense=(), fenced=False, lanes=NO_LANES)
     await app._leader_assignor.on_start()
     await app._reply_consumer.on_start()
     app.consumer._thread.thread_loop.close()  # opened for a thread that never starts here

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from bems_streams.adapters.memory import MemoryBackend
+from bems_streams.flows.breaker import Breaker
 from bems_streams.flows.deliver import deliver
 from bems_streams.flows.store import SinkParts, Store
 from bems_streams.flows.track import Track
@@ -27,7 +28,7 @@ from bems_streams.ports import (
 )
 from tests.unit.flow_kit import (
     ALERTS,
-    DEAD_LETTER_OF,
+    LEDGER,
     LIMITS_US,
     SECOND_US,
     STAGE_OF,
@@ -38,6 +39,7 @@ from tests.unit.flow_kit import (
     MemoryPublisher,
     Tracker,
     event_record,
+    lanes_of,
     payload,
     raw,
 )
@@ -75,21 +77,21 @@ class Sink:
         self.reader = backend.open_reader()
         self.store = FlakyStore(backend.open_store(), self.clock, failures, takes_seconds)
         self.pauses_seconds: list[float] = []
+        metrics = AgentMetrics(self.registry, "sink")
         self.parts = SinkParts(
             stage_of=STAGE_OF,
             status_topic=STATUS,
             alerts_topic=ALERTS,
-            dead_letter_of=DEAD_LETTER_OF,
-            cell="c1",
-            region="eu",
+            ledger_topic=LEDGER,
+            lanes=lanes_of("sink"),
             clock=self.clock,
             publisher=MemoryPublisher(self.broker),
             store=self.store,
-            metrics=AgentMetrics(self.registry, "sink"),
-            sleep=self._sleep,
+            breaker=Breaker(self.clock, metrics, self._pause),
+            metrics=metrics,
         )
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> None:
         self.pauses_seconds.append(seconds)
         self.clock.us += round(seconds * SECOND_US)
 
@@ -304,21 +306,6 @@ async def test_the_partition_waits_while_the_store_is_away() -> None:
     assert row.stored_us == note.stored_us == START_US + SECOND_US + round(16.3 * SECOND_US)
     assert len(sink.broker.dead()) == 1
     assert sink.sample("bems_agent_visibility_seconds_sum") == pytest.approx(17.3)
-
-
-@pytest.mark.parametrize(("takes_seconds", "tries"), [(0.0, 18), (20.0, 3), (61.0, 1)])
-async def test_patience_ends_by_the_clock_however_long_each_try_takes(takes_seconds: float, tries: int) -> None:
-    """A store that hangs before it fails must not hold the partition for many minutes: the worker stops, unacked."""
-    sink = Sink(failures=1000, takes_seconds=takes_seconds)
-    began_us = sink.clock.us
-
-    with pytest.raises(StoreUnavailableError):
-        await sink.take(event_record("E-1"))
-
-    assert 1000 - sink.store.failures == tries
-    assert 60 <= (sink.clock.us - began_us) / SECOND_US <= 60 + 5 + takes_seconds
-    assert sink.reader.counts().stored == 0
-    assert sink.counted("stored") == 0
 
 
 async def test_a_store_that_is_unusable_stops_at_once() -> None:

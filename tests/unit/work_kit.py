@@ -9,8 +9,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bems_streams.adapters.clock import SystemClock
 from bems_streams.ports import RawRecord
 from bems_streams.runtime.batch import Batch, Pipeline
+from bems_streams.runtime.holding import LaneRule
+
+NO_LANES = LaneRule((), lambda record: 0, SystemClock())
 
 
 async def until(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
