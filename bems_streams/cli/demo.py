@@ -11,30 +11,28 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
-import httpx
 from rich.console import Console
 
 from bems_streams.adapters.clock import SystemClock
-from bems_streams.adapters.kafka_admin import KafkaTopicAdmin
 from bems_streams.adapters.stores import default_store_url, open_reader
 from bems_streams.config import Settings
 from bems_streams.local.account import Accountant
 from bems_streams.local.cell import Cell, CellOptions
+from bems_streams.local.cell_topics import make_topics
 from bems_streams.local.demo import Report, feed_once
 from bems_streams.local.kafka import EmbeddedKafkaError
 from bems_streams.local.supervisor import ChildState, ChildStatus
 from bems_streams.local.visibility import VisibilityProbe
-from bems_streams.topics import Catalogue, CatalogueError, load_catalogue
-from bems_streams.topics_plan import Patience, apply_plan
+from bems_streams.topics import CatalogueError, load_catalogue
 
 MONTH_SECONDS: Final = 30 * 86_400
 MONTH_IN_TWO_MINUTES: Final = MONTH_SECONDS / 120
 READY_SECONDS: Final = 90.0
-TOPICS_SECONDS: Final = 30.0
 POISON: Final = 18
 
 
@@ -123,9 +121,7 @@ def _run(options: CellOptions, plan: Plan, leave: bool, console: Console, held: 
         overrides = type(overrides)(overrides.partitions, 3, 2)
     catalogue = load_catalogue(options.catalogue, overrides)
     said = _Said(console)
-    cell = held.enter_context(
-        Cell(options, lambda bootstrap: _make_topics(catalogue, bootstrap), progress=said.line, on_change=said.change)
-    )
+    cell = held.enter_context(Cell(options, partial(make_topics, catalogue), progress=said.line, on_change=said.change))
     store_url = default_store_url(options.state_dir)
     reader = open_reader(store_url)
     held.callback(reader.close)
@@ -147,32 +143,15 @@ def _run(options: CellOptions, plan: Plan, leave: bool, console: Console, held: 
     return report
 
 
-def _make_topics(catalogue: Catalogue, bootstrap: str) -> None:
-    applied = apply_plan(catalogue, KafkaTopicAdmin(bootstrap, TOPICS_SECONDS), Patience(TOPICS_SECONDS))
-    if applied.refused or applied.unsettled:
-        different = [difference.describe() for difference in (*applied.refused, *applied.unsettled)]
-        raise EmbeddedKafkaError(
-            f"this folder's broker has other topics than the catalogue: {'; '.join(different)}. "
-            "Give another --state-dir."
-        )
-
-
 def _await_ready(cell: Cell, console: Console) -> None:
     """Every role answers ready. Says which one is not when that takes too long."""
-    waiting = {role: address for role, address in cell.addresses.health.items() if role in cell.options.roles}
-    waiting |= {"gateway": cell.addresses.gateway, "console": cell.addresses.console}
     deadline = time.monotonic() + READY_SECONDS
     with console.status("starting gateway, tracker, sink and console"):
-        while waiting:
-            for role, address in list(waiting.items()):
-                try:
-                    if httpx.get(f"{address}/readyz", timeout=2.0).status_code == 200:
-                        del waiting[role]
-                except httpx.TransportError:
-                    continue
-            if waiting and time.monotonic() > deadline:
+        while waiting := cell.addresses.not_ready():
+            if time.monotonic() > deadline:
+                reasons = "; ".join(f"{name} {reason}" for name, reason in waiting.items())
                 logs = cell.options.state_dir / "logs"
-                raise click.ClickException(f"{', '.join(waiting)} not ready after {READY_SECONDS:g} s: see {logs}")
+                raise click.ClickException(f"not ready after {READY_SECONDS:g} s: {reasons}. See {logs}")
             time.sleep(0.1)
 
 

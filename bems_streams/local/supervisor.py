@@ -112,7 +112,7 @@ class Supervisor:
         process.kill()
 
     def stop(self, name: str, deadline_seconds: float) -> ChildStatus:
-        """Stop one child for good: SIGTERM, SIGKILL after the deadline. Returns how it ended."""
+        """Stop one child until `start_again`: SIGTERM, SIGKILL after the deadline. Returns how it ended."""
         with self._lock:
             child = self._children[name]
             child.state = ChildState.STOPPING
@@ -125,6 +125,20 @@ class Supervisor:
             done = child.status()
         self._tell([done])
         return done
+
+    def start_again(self, name: str) -> int:
+        """Start a child that `stop` had ended; returns its pid. ValueError for one that was not."""
+        with self._lock:
+            child = self._children[name]
+            if self._closing:
+                raise RuntimeError(f"{name} is not started: this supervisor is closed")
+            if child.state is not ChildState.STOPPED:
+                raise ValueError(f"{name} is {child.state.value}: stop it before starting it again")
+            pid = self._run(child)
+            child.restarts += 1
+            status = child.status()
+        self._tell([status])
+        return pid
 
     def close(self, deadline_seconds: float, order: Sequence[str] = ()) -> None:
         """Stop the children in `order`, each gone before the next is asked; then the others, the last started first."""

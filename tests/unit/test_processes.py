@@ -288,3 +288,19 @@ def test_a_listener_that_fails_does_not_end_supervision(log: Path, caplog: pytes
         os.kill(pid, signal.SIGKILL)
         until(lambda: supervisor.statuses()[0].restarts == 1, "it was restarted")
     assert "the listener failed" in caplog.text
+
+
+def test_a_stopped_child_can_be_started_again_under_its_name(log: Path) -> None:
+    """It is supervised as before; one that runs is not started twice."""
+    with Supervisor(FAST) as supervisor:
+        first = supervisor.start(ProcessSpec("child", SLEEP, log))
+        with pytest.raises(ValueError, match="stop it before"):
+            supervisor.start_again("child")
+        supervisor.stop("child", 5.0)
+
+        second = supervisor.start_again("child")
+
+        assert second != first
+        assert [(status.pid, status.state) for status in supervisor.statuses()] == [(second, ChildState.RUNNING)]
+        supervisor.kill("child")
+        until(lambda: supervisor.statuses()[0].restarts == 2, "it is restarted")
