@@ -3,7 +3,7 @@
 Import from here. Not here: any implementation, any business rule.
 """
 
-from bems_streams.ports.ledger import MINUTE_US, Account, Handled, Note, RecordOutcome, Span, Tally
+from bems_streams.ports.ledger import MINUTE_US, STORE_AGENT, Account, Handled, Note, RecordOutcome, Span, Tally
 from bems_streams.ports.log import (
     Appended,
     Appender,
@@ -50,6 +50,7 @@ from bems_streams.ports.tracking import Change, Deadlines, FencedLog, InvoiceTab
 
 __all__ = [
     "MINUTE_US",
+    "STORE_AGENT",
     "Account",
     "AlertRow",
     "Appended",

@@ -5,7 +5,7 @@ now: when a lane brings it to another outcome, its span's counts move with it. A
 Not here: comparing it with broker and rows (flows/reconcile.py), any implementation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 from bems_streams.ports.log import Coordinates
 
 MINUTE_US: Final = 60_000_000
+STORE_AGENT: Final = "sink"
+"""The agent that writes the store: events and duplicates are rows of its own; of others there are only notes."""
 
 
 class RecordOutcome(StrEnum):
@@ -33,6 +35,17 @@ class Handled(NamedTuple):
     partition: int
     first_offset: int
     next_offset: int
+
+    def around(self, left_out: Collection[Coordinates]) -> Iterator["Handled"]:
+        """What remains of it without these records."""
+        first = self.first_offset
+        for offset in sorted(at.offset for at in left_out if at[:2] == (self.topic, self.partition)):
+            if first <= offset < self.next_offset:
+                if first < offset:
+                    yield self._replace(first_offset=first, next_offset=offset)
+                first = offset + 1
+        if first < self.next_offset:
+            yield self._replace(first_offset=first)
 
 
 class Span(NamedTuple):

@@ -3,8 +3,8 @@
 Amounts are decimals as text. Not here: reading it back (reading.py), any implementation.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -139,6 +139,17 @@ class StoreBatch:
     alerts: Sequence[AlertRow] = ()
     handled: Sequence[Handled] = ()
     accounts: Sequence[Account] = ()
+
+    def without(self, refused: Collection[Coordinates]) -> "StoreBatch":
+        """What is left to write for a store that refuses these records: neither their rows nor their places in
+        `handled`, so that the write which brings their RetryRow or DeadLetterRow accounts for them.
+        """
+        return replace(
+            self,
+            events=[row for row in self.events if row.at not in refused],
+            late_events=[row for row in self.late_events if row.at not in refused],
+            handled=[part for stretch in self.handled for part in stretch.around(refused)],
+        )
 
 
 class WriteOutcome(StrEnum):
