@@ -1,0 +1,1 @@
+"""`bems prove`: a cell under load and faults, and the judgement of what it promised."""
