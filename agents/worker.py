@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 
 from agents.sink import add_sink
 from agents.tracker import add_tracker
-from bems_streams.adapters.clock import SystemClock
 from bems_streams.adapters.kafka_admin import refuse_unsafe_cluster
 from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
 from bems_streams.adapters.stores import default_store_url, open_store
@@ -28,6 +27,7 @@ from bems_streams.flows.track import Track
 from bems_streams.flows.tracking import CurrentDeadlines, TrackingParts
 from bems_streams.flows.watch import Watch
 from bems_streams.health import Health, HealthServer
+from bems_streams.local.skewed_clock import clock_of
 from bems_streams.logs import setup_logs
 from bems_streams.metrics import AgentMetrics, TableMetrics
 from bems_streams.ports import Clock, StoreUnavailableError, StoreUnusableError
@@ -196,9 +196,8 @@ def command(
         data_dir.mkdir(parents=True, exist_ok=True)
         group = GroupSettings(f"bems-{agent}", settings.bootstrap, data_dir, instance, session_seconds)
         refuse_unsafe_cluster(loaded, settings.bootstrap, CHECK_SECONDS)
-        worker = Worker(
-            agent, settings, loaded, group, registry, AgentMetrics(registry, agent), health_port, SystemClock()
-        )
+        clock = clock_of(settings.clock_offset_file)
+        worker = Worker(agent, settings, loaded, group, registry, AgentMetrics(registry, agent), health_port, clock)
         run_app(lambda: AGENTS[agent](worker), group)
     except (CatalogueError, UnsafeClusterError, TopicAdminError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error

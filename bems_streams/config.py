@@ -45,6 +45,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Divides every stuck limit: 86400 turns days into seconds, for a demo of a month in a minute.",
     )
+    clock_offset_file: Path | None = Field(
+        default=None, description="For proofs: a worker's clock is wrong by the seconds in this file, as they change."
+    )
 
     @property
     def overrides(self) -> Overrides:

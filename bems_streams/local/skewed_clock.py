@@ -4,21 +4,20 @@ Not here: who writes the file (prove/cluster.py), which processes have such a cl
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from bems_streams.adapters.clock import SystemClock
 from bems_streams.ports import Clock
 
-VARIABLE: Final = "BEMS_CLOCK_OFFSET_FILE"
+VARIABLE: Final = "BEMS_CLOCK_OFFSET_FILE"  # of config.Settings
 LOOK_SECONDS: Final = 0.2
 
 
-def clock_of(environment: Mapping[str, str]) -> Clock:
-    """The machine's clock; a skewed one where the environment names a file for it."""
-    path = environment.get(VARIABLE)
-    return SkewedClock(Path(path), SystemClock()) if path else SystemClock()
+def clock_of(path: Path | None) -> Clock:
+    """The machine's clock; with a file, one that is wrong by what the file holds."""
+    return SystemClock() if path is None else SkewedClock(path, SystemClock())
 
 
 def set_offset(path: Path, seconds: float) -> None:

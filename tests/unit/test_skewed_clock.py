@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bems_streams.adapters.clock import SystemClock
+from bems_streams.config import Settings
 from bems_streams.local.skewed_clock import LOOK_SECONDS, VARIABLE, SkewedClock, clock_of, set_offset
 
 NOW_US = 1_700_000_000_000_000
@@ -71,12 +72,15 @@ def test_a_file_without_a_number_is_an_error(rig: Rig) -> None:
         rig.later()
 
 
-def test_a_process_has_the_machines_clock_unless_told_otherwise(tmp_path: Path) -> None:
+def test_a_process_has_the_machines_clock_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By one variable of its environment."""
     set_offset(tmp_path / "offset", 3600)
+    plain = clock_of(Settings().clock_offset_file)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "offset"))
 
-    plain, skewed = clock_of({}), clock_of({VARIABLE: str(tmp_path / "offset")})
+    skewed = clock_of(Settings().clock_offset_file)
 
     assert type(plain) is SystemClock
-    assert type(clock_of({VARIABLE: ""})) is SystemClock
     assert abs(skewed.now_us() - plain.now_us() - 3600e6) < 60e6
