@@ -33,12 +33,12 @@ POISON_TIMEOUT_SECONDS: Final = 30.0
 FOR_EVER_SECONDS: Final = 1e9
 SENDING: Final = FeedOptions(
     connections=4,
-    linger_seconds=0.25,
+    linger_seconds=0.5,
     give_up_after_seconds=FOR_EVER_SECONDS,
     backoff_seconds=0.2,
     longest_backoff_seconds=2.0,
     answer_seconds=12.0,  # a gateway answers within its own delivery timeout of 10 s, unless it is stopped
-    single_every=100,
+    single_every=150,
 )
 
 
