@@ -1,50 +1,34 @@
 """Queries over the store in memory, by plain loops: what the faster stores are compared with.
 
-Not here: writing (memory.py).
+Not here: writing (memory.py), counting rows for the ledger (memory_ledger_reader.py).
 """
 
-import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from bems_streams.adapters.stores_summary import (
-    EXACT,
-    NO_CURRENCY,
-    amount_text,
-    bucket_start,
-    valued,
-    visibility_of,
-)
+from bems_streams.adapters import memory_ledger_reader as ledger_queries
+from bems_streams.adapters.memory_ledger import MemoryTables
+from bems_streams.adapters.stores_ledger import texts, total
+from bems_streams.adapters.stores_summary import NO_CURRENCY, bucket_start, valued, visibility_of
 from bems_streams.ports import (
-    AlertRow,
+    STORE_AGENT,
     Coordinates,
     DeadLetterRow,
-    DuplicateRow,
+    EventKey,
     EventRow,
+    Fate,
     InvoiceRow,
+    Offsets,
     RatePoint,
+    RetryRow,
+    Span,
     StageActivity,
     StageStanding,
     StoreCounts,
+    Tally,
     Timeline,
     Visibility,
 )
-
-
-@dataclass(slots=True)
-class MemoryTables:
-    """The rows, shared by a store and its readers under `lock`. Events stand in the order in which they came."""
-
-    lock: threading.Lock
-    created: bool = False
-    events: dict[tuple[str, str], EventRow] = field(default_factory=dict)
-    stored_at: set[Coordinates] = field(default_factory=set)
-    duplicates: dict[Coordinates, DuplicateRow] = field(default_factory=dict)
-    dead_letters: dict[Coordinates, dict[str, DeadLetterRow]] = field(default_factory=dict)
-    invoices: dict[str, InvoiceRow] = field(default_factory=dict)
-    alerts: dict[tuple[str, str, int, str], AlertRow] = field(default_factory=dict)
 
 
 def business_order(row: EventRow) -> tuple[str, int, Coordinates]:
@@ -68,7 +52,12 @@ class MemoryReader:
         with tables.lock:
             stuck = sum(row.stuck_since_us is not None for row in tables.invoices.values())
             return StoreCounts(
-                len(tables.events), len(tables.duplicates), len(tables.dead_letters), len(tables.invoices), stuck
+                stored=len(tables.events),
+                duplicates=len(tables.duplicates),
+                dead_lettered=sum(agent == STORE_AGENT for agent, _ in tables.dead_letters),
+                invoices=len(tables.invoices),
+                stuck=stuck,
+                retrying=sum(agent == STORE_AGENT for agent, _ in tables.retrying),
             )
 
     def _stored(self) -> list[EventRow]:
@@ -125,6 +114,7 @@ class MemoryReader:
             sorted(duplicates, key=lambda row: (row.accepted_us, row.at)),
             sorted(alerts, key=lambda row: (row.raised_us, row.deadline_us, row.stage, row.kind)),
             [row for row in self.dead_letters() if row.invoice_id == invoice_id],
+            [row for row in self.retrying() if row.invoice_id == invoice_id],
         )
 
     def stuck(self, limit: int | None = None) -> Sequence[InvoiceRow]:
@@ -135,8 +125,53 @@ class MemoryReader:
     def dead_letters(self, limit: int | None = None) -> Sequence[DeadLetterRow]:
         """See the port."""
         with self._tables.lock:
-            found = [row for by_agent in self._tables.dead_letters.values() for row in by_agent.values()]
+            found = list(self._tables.dead_letters.values())
         return sorted(found, key=lambda row: (row.stored_us, row.at, row.agent), reverse=True)[:limit]
+
+    def retrying(self, limit: int | None = None) -> Sequence[RetryRow]:
+        """See the port."""
+        with self._tables.lock:
+            found = list(self._tables.retrying.values())
+        return sorted(found, key=lambda row: (row.not_before_us, row.at, row.agent))[:limit]
+
+    def fate(self, at: Coordinates) -> Fate:
+        """See the port."""
+        with self._tables.lock:
+            return ledger_queries.fate(self._tables, at)
+
+    def find(self, keys: Collection[EventKey]) -> Mapping[EventKey, Coordinates]:
+        """See the port."""
+        with self._tables.lock:
+            return {key: self._tables.events[key].at for key in keys if key in self._tables.events}
+
+    def ledger(self, agent: str, since_us: int, until_us: int) -> Sequence[Span]:
+        """See the port."""
+        with self._tables.lock:
+            spans = ledger_queries.spans(self._tables, agent)
+        return [span for span in spans if since_us <= span.minute_us < until_us]
+
+    def ledger_positions(self, agent: str) -> Offsets:
+        """See the port."""
+        with self._tables.lock:
+            return {
+                (span.topic, span.partition): span.next_offset for span in ledger_queries.spans(self._tables, agent)
+            }
+
+    def tally(self, spans: Sequence[Span]) -> Sequence[Tally]:
+        """See the port."""
+        with self._tables.lock:
+            return [ledger_queries.tally(self._tables, span) for span in spans]
+
+    def held(self, agent: str, topic: str, partition: int, first_offset: int, next_offset: int) -> Collection[int]:
+        """See the port."""
+        with self._tables.lock:
+            found = ledger_queries.placed(self._tables, agent)
+        return {at.offset for at in found if at[:2] == (topic, partition) and first_offset <= at.offset < next_offset}
+
+    def rows_outside_ledger(self, agent: str) -> Sequence[Coordinates]:
+        """See the port."""
+        with self._tables.lock:
+            return ledger_queries.rows_outside(self._tables, agent)
 
     def events(self) -> Iterator[EventRow]:
         """See the port."""
@@ -153,12 +188,7 @@ class MemoryReader:
 
 
 def _value(rows: Sequence[EventRow | InvoiceRow]) -> Mapping[str, str]:
-    sums: dict[str, Decimal] = {}
-    for row in rows:
-        currency, amount = valued(row.currency, row.invoice_amount)
-        if currency != NO_CURRENCY:
-            sums[currency] = EXACT.add(sums.get(currency, Decimal(0)), amount)
-    return {currency: amount_text(amount) for currency, amount in sorted(sums.items())}
+    return texts(total(valued(row.currency, row.invoice_amount) for row in rows))
 
 
 def _standing(stage: str, rows: Sequence[InvoiceRow]) -> StageStanding:

@@ -1,6 +1,7 @@
 """The embedded event store: one SQLite file, one transaction per write, durable on return even through a power cut.
 
-Not here: tables (sqlite_schema.py), sums (sqlite_totals.py), queries (sqlite_reader.py).
+Not here: tables (sqlite_schema.py), sums (sqlite_totals.py), ledger and notes (sqlite_ledger.py), queries
+(sqlite_reader.py).
 """
 
 import sqlite3
@@ -12,13 +13,16 @@ from typing import Final
 
 from bems_streams.adapters import sqlite_rows as rows
 from bems_streams.adapters.sqlite_files import LOCK_TIMEOUT_SECONDS, identity_of, open_writer, store_errors
+from bems_streams.adapters.sqlite_ledger import SqliteBooks
 from bems_streams.adapters.sqlite_reader import SqliteReader
 from bems_streams.adapters.sqlite_totals import Standing, add_events
+from bems_streams.adapters.stores_ledger import duplicate_of, keep_books
+from bems_streams.adapters.stores_summary import valued
 from bems_streams.ports import (
     AlertRow,
-    DeadLetterRow,
     EventRow,
     InvoiceRow,
+    RecordOutcome,
     StoreBatch,
     StoreUnusableError,
     WriteOutcome,
@@ -31,14 +35,6 @@ _STORED: Final = "SELECT sequence, topic, partition, offset FROM events WHERE in
 _NOTE_DUPLICATE: Final = (
     rows.insert("duplicates", rows.DUPLICATE) + " ON CONFLICT (topic, partition, offset) DO NOTHING"
 )
-_UNSETTLED: Final = """
-    SELECT NOT EXISTS (SELECT 1 FROM events WHERE topic = ? AND partition = ? AND offset = ?)
-       AND NOT EXISTS (SELECT 1 FROM duplicates WHERE topic = ? AND partition = ? AND offset = ?)
-"""
-_NOTE_DEAD_LETTER: Final = (
-    rows.insert("dead_letters", rows.DEAD_LETTER) + " ON CONFLICT (topic, partition, offset, agent) DO NOTHING"
-)
-_SETTLE: Final = "DELETE FROM dead_letters WHERE topic = ? AND partition = ? AND offset = ?"
 _KNOWN_INVOICE: Final = (
     "SELECT revision, stage, currency, invoice_amount, stuck_since_us FROM invoices WHERE invoice_id = ?"
 )
@@ -84,8 +80,7 @@ class SqliteStore:
     def write(self, batch: StoreBatch) -> WriteResult:
         """See the port. ValueError for an amount that is not a decimal; nothing is written then either."""
         with self._turn, store_errors(self._path), self._transaction() as connection:
-            outcomes = _write_events(connection, batch.events)
-            _write_dead_letters(connection, batch.dead_letters)
+            outcomes = _write_events(connection, batch)
             _write_invoices(connection, batch.invoices)
             _write_alerts(connection, batch.alerts)
         return WriteResult(outcomes)
@@ -117,40 +112,44 @@ class SqliteStore:
                 self._connection = None
 
 
-def _write_events(connection: sqlite3.Connection, events: Sequence[EventRow]) -> Sequence[WriteOutcome]:
-    """Store what is new, note what is a duplicate, and drop dead letters that either of them settles."""
+def _write_events(connection: sqlite3.Connection, batch: StoreBatch) -> Sequence[WriteOutcome]:
+    """Store what is new, note what is a duplicate, and account for both and for what was set aside."""
+    events = [*batch.events, *batch.late_events]
+    values = [valued(row.currency, row.invoice_amount) for row in events]
     newest = connection.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()[0]
     inserted = connection.executemany(_STORE, map(rows.event_values, events)).rowcount
     if inserted == len(events):
-        outcomes = [WriteOutcome.STORED] * len(events)
+        outcomes, known = [WriteOutcome.STORED] * len(events), [RecordOutcome.STORED] * len(events)
     else:
-        outcomes = _tell_apart(connection, events, newest)
-    add_events(connection, (row for row, outcome in zip(events, outcomes, strict=True) if outcome == "stored"))
-    if connection.execute("SELECT EXISTS (SELECT 1 FROM dead_letters)").fetchone()[0]:
-        connection.executemany(_SETTLE, (row.at for row in events))
+        outcomes, known = _tell_apart(connection, events, newest)
+    rated = zip(events, values, outcomes, strict=True)
+    add_events(connection, ((row, value) for row, value, outcome in rated if outcome is WriteOutcome.STORED))
+    keep_books(SqliteBooks(connection), batch, events, known, values)
     return outcomes
 
 
-def _tell_apart(connection: sqlite3.Connection, events: Sequence[EventRow], newest: int) -> list[WriteOutcome]:
-    """Compare each record with the row stored under its key; rows after `newest` came with this write."""
-    outcomes, claimed = [], set()
+def _tell_apart(
+    connection: sqlite3.Connection, events: Sequence[EventRow], newest: int
+) -> tuple[list[WriteOutcome], list[RecordOutcome]]:
+    """Compare each record with the row stored under its key; rows after `newest` came with this write.
+
+    Returns what this write did with each, and what is known of each now.
+    """
+    outcomes, known, claimed = [], [], set()
     for row in events:
         sequence, *at = connection.execute(_STORED, (row.invoice_id, row.event_id)).fetchone()
         if tuple(at) != row.at:
-            note = (*row.at, row.invoice_id, row.event_id, row.accepted_us, row.stored_us)
-            new = connection.execute(_NOTE_DUPLICATE, note).rowcount == 1
+            new = connection.execute(_NOTE_DUPLICATE, rows.note_values(duplicate_of(row))).rowcount == 1
             outcomes.append(WriteOutcome.DUPLICATE if new else WriteOutcome.REPLAYED)
-        elif sequence > newest and sequence not in claimed:
+            known.append(RecordOutcome.DUPLICATE)
+            continue
+        known.append(RecordOutcome.STORED)
+        if sequence > newest and sequence not in claimed:
             claimed.add(sequence)
             outcomes.append(WriteOutcome.STORED)
         else:
             outcomes.append(WriteOutcome.REPLAYED)
-    return outcomes
-
-
-def _write_dead_letters(connection: sqlite3.Connection, dead_letters: Sequence[DeadLetterRow]) -> None:
-    unsettled = (row for row in dead_letters if connection.execute(_UNSETTLED, (*row.at, *row.at)).fetchone()[0])
-    connection.executemany(_NOTE_DEAD_LETTER, map(rows.dead_letter_values, unsettled))
+    return outcomes, known
 
 
 def _write_invoices(connection: sqlite3.Connection, invoices: Sequence[InvoiceRow]) -> None:

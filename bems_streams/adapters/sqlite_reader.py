@@ -1,28 +1,37 @@
 """Queries over the SQLite store. Each runs in one short read transaction, so that it never holds a writer up.
 
-Not here: connections (sqlite_pool.py), writing (sqlite.py).
+Not here: connections (sqlite_pool.py), the ledger's questions (sqlite_ledger_reader.py), writing (sqlite.py).
 """
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from bems_streams.adapters import sqlite_ledger_reader as ledger_queries
 from bems_streams.adapters import sqlite_rows as rows
 from bems_streams.adapters import sqlite_windows as windows
 from bems_streams.adapters.sqlite_pool import ReadPool
 from bems_streams.adapters.stores_summary import EXACT, NO_CURRENCY, amount_text, visibility_of
 from bems_streams.ports import (
+    STORE_AGENT,
     AlertRow,
+    Coordinates,
     DeadLetterRow,
+    EventKey,
     EventRow,
+    Fate,
     InvoiceRow,
+    Offsets,
     RatePoint,
+    RetryRow,
+    Span,
     StageActivity,
     StageStanding,
     StoreCounts,
+    Tally,
     Timeline,
     Visibility,
 )
@@ -32,14 +41,17 @@ _INVOICES: Final = rows.select("invoices", rows.INVOICE)
 _ALERTS: Final = rows.select("alerts", rows.ALERT)
 _DUPLICATES: Final = rows.select("duplicates", rows.DUPLICATE)
 _DEAD_LETTERS: Final = rows.select("dead_letters", rows.DEAD_LETTER)
+_RETRYING: Final = rows.select("retrying", rows.RETRY)
 _BUSINESS_ORDER: Final = "ORDER BY invoice_id, occurred_us, topic, partition, offset"
 _NEWEST_LETTERS: Final = "ORDER BY stored_us DESC, topic DESC, partition DESC, offset DESC, agent DESC"
+_NEXT_DUE: Final = "ORDER BY not_before_us, topic, partition, offset, agent"
 _COUNTS: Final = """
     SELECT (SELECT coalesce(max(sequence), 0) FROM events),
            (SELECT coalesce(max(sequence), 0) FROM duplicates),
-           (SELECT count(*) FROM (SELECT DISTINCT topic, partition, offset FROM dead_letters)),
+           (SELECT count(*) FROM dead_letters WHERE agent = :agent),
            (SELECT coalesce(sum(number), 0) FROM standing),
-           (SELECT coalesce(sum(number), 0) FROM standing WHERE stuck = 1)
+           (SELECT coalesce(sum(number), 0) FROM standing WHERE stuck = 1),
+           (SELECT count(*) FROM retrying WHERE agent = :agent)
 """
 _FETCH_ROWS: Final = 1000
 
@@ -63,8 +75,10 @@ class SqliteReader:
 
     def counts(self) -> StoreCounts:
         """See the port."""
-        found = self._ask(_COUNTS)
-        return StoreCounts(*found[0]) if found else StoreCounts(0, 0, 0, 0, 0)
+        with self._pool.snapshot() as connection:
+            if connection is None:
+                return StoreCounts(0, 0, 0, 0, 0)
+            return StoreCounts(*connection.execute(_COUNTS, {"agent": STORE_AGENT}).fetchone())
 
     def activity(self, since_us: int, until_us: int) -> Sequence[StageActivity]:
         """See the port."""
@@ -126,6 +140,47 @@ class SqliteReader:
         found = self._ask(f"{_DEAD_LETTERS} {_NEWEST_LETTERS} LIMIT ?", -1 if limit is None else limit)
         return [rows.dead_letter_row(values) for values in found]
 
+    def retrying(self, limit: int | None = None) -> Sequence[RetryRow]:
+        """See the port."""
+        found = self._ask(f"{_RETRYING} {_NEXT_DUE} LIMIT ?", -1 if limit is None else limit)
+        return [rows.retry_row(values) for values in found]
+
+    def fate(self, at: Coordinates) -> Fate:
+        """See the port."""
+        with self._pool.snapshot() as connection:
+            return Fate() if connection is None else ledger_queries.fate(connection, at)
+
+    def find(self, keys: Collection[EventKey]) -> Mapping[EventKey, Coordinates]:
+        """See the port."""
+        with self._pool.snapshot() as connection:
+            return {} if connection is None else ledger_queries.find(connection, keys)
+
+    def ledger(self, agent: str, since_us: int, until_us: int) -> Sequence[Span]:
+        """See the port."""
+        with self._pool.snapshot() as connection:
+            return [] if connection is None else ledger_queries.spans(connection, agent, since_us, until_us)
+
+    def ledger_positions(self, agent: str) -> Offsets:
+        """See the port."""
+        with self._pool.snapshot() as connection:
+            return {} if connection is None else ledger_queries.positions(connection, agent)
+
+    def tally(self, spans: Sequence[Span]) -> Sequence[Tally]:
+        """See the port."""
+        with self._pool.snapshot() as connection:
+            return [Tally() if connection is None else ledger_queries.tally(connection, span) for span in spans]
+
+    def held(self, agent: str, topic: str, partition: int, first_offset: int, next_offset: int) -> Collection[int]:
+        """See the port."""
+        with self._pool.snapshot() as connection:
+            stretch = (agent, topic, partition, first_offset, next_offset)
+            return set() if connection is None else set(ledger_queries.held(connection, stretch))
+
+    def rows_outside_ledger(self, agent: str) -> Sequence[Coordinates]:
+        """See the port."""
+        with self._pool.snapshot() as connection:
+            return [] if connection is None else ledger_queries.rows_outside(connection, agent)
+
     def _walk(self, sql: str) -> Iterator[rows.Values]:
         with self._pool.snapshot() as connection:
             if connection is None:
@@ -162,6 +217,7 @@ def _timeline(connection: sqlite3.Connection, invoice_id: str) -> Timeline:
         ],
         [AlertRow(*values) for values in ask(f"{_ALERTS} {of_invoice} raised_us, deadline_us, stage, kind")],
         [rows.dead_letter_row(values) for values in ask(f"{_DEAD_LETTERS} WHERE invoice_id = ? {_NEWEST_LETTERS}")],
+        [rows.retry_row(values) for values in ask(f"{_RETRYING} WHERE invoice_id = ? {_NEXT_DUE}")],
     )
 
 

@@ -5,11 +5,12 @@ Not here: opening files (sqlite_files.py).
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from bems_streams.adapters import sqlite_migration_2
 from bems_streams.ports import StoreUnusableError
 
 APPLICATION_ID: Final = 0x42454D53  # "BEMS"
@@ -85,8 +86,10 @@ _FIRST: Final = (
     """,
 )
 
-Migrations = Sequence[Sequence[str]]
-MIGRATIONS: Final[Migrations] = (_FIRST,)
+Step = str | Callable[[sqlite3.Connection], None]
+"""A statement, or what no statement can do."""
+Migrations = Sequence[Sequence[Step]]
+MIGRATIONS: Final[Migrations] = (_FIRST, (*sqlite_migration_2.TABLES, sqlite_migration_2.account_for_rows))
 """Element n turns a file of version n into one of version n + 1. Never change or remove one: add."""
 
 
@@ -135,9 +138,12 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations =
     connection.execute("BEGIN IMMEDIATE")
     try:
         if state_of(connection, path, migrations) is not SchemaState.CURRENT:
-            for step in migrations[_pragma(connection, "user_version") :]:
-                for statement in step:
-                    connection.execute(statement)
+            for migration in migrations[_pragma(connection, "user_version") :]:
+                for step in migration:
+                    if isinstance(step, str):
+                        connection.execute(step)
+                    else:
+                        step(connection)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {len(migrations)}")
     except BaseException:

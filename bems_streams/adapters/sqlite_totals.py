@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from bems_streams.adapters.stores_summary import EXACT, SECOND_US, valued
+from bems_streams.adapters.stores_summary import EXACT, SECOND_US, Valued, valued
 from bems_streams.ports import EventRow
 
 
@@ -62,11 +62,10 @@ class Sums:
         connection.executemany(table.set, rows)
 
 
-def add_events(connection: sqlite3.Connection, rows: Iterable[EventRow]) -> None:
+def add_events(connection: sqlite3.Connection, rows: Iterable[tuple[EventRow, Valued]]) -> None:
     """Count rows that were stored just now, by the second of their acceptance."""
     sums = Sums()
-    for row in rows:
-        currency, value = valued(row.currency, row.invoice_amount)
+    for row, (currency, value) in rows:
         sums.change((row.accepted_us // SECOND_US, row.stage, currency), 1, value)
     sums.write(connection, ACTIVITY)
 

@@ -15,7 +15,11 @@ EXACT: Final = Context(prec=1000)  # sums never round
 _CENTS: Final = Decimal("0.01")
 
 
-def valued(currency: str | None, amount: str | None) -> tuple[str, Decimal]:
+Valued = tuple[str, Decimal]
+"""(currency, amount): what one row adds to sums."""
+
+
+def valued(currency: str | None, amount: str | None) -> Valued:
     """What a row adds to sums: its currency and amount; NO_CURRENCY and zero unless it has both.
 
     ValueError when the amount is not a finite decimal: decoding refuses such events, so this is a defect.

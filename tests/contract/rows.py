@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bems_streams.ports import AlertRow, Coordinates, DeadLetterRow, EventRow, InvoiceRow
+from bems_streams.ports import AlertRow, Coordinates, DeadLetterRow, EventRow, InvoiceRow, RetryRow
 
 NOW_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
@@ -38,6 +38,13 @@ def event(event_id: str = "e-1", offset: int = 0, **changes: Any) -> EventRow:
 def dead_letter(offset: int = 0, agent: str = "sink", **changes: Any) -> DeadLetterRow:
     """A note that the record at `offset` was given up."""
     row = DeadLetterRow(at(offset), agent, "invalid_event", "stage: required", NOW_US, NOW_US + 30_000, None)
+    return row._replace(**changes)
+
+
+def retry(offset: int = 0, agent: str = "sink", attempts: int = 1, **changes: Any) -> RetryRow:
+    """A note that the record at `offset` waits in a lane after so many tries."""
+    due_us = NOW_US + attempts * 5 * SECOND_US
+    row = RetryRow(at(offset), agent, "store_refused", "no", attempts, due_us, NOW_US, NOW_US + 30_000, "INV-1")
     return row._replace(**changes)
 
 

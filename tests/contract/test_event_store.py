@@ -2,6 +2,7 @@
 
 import pytest
 
+from bems_streams.domain.failures import Failure
 from bems_streams.ports import DuplicateRow, EventRow, StoreBatch, StoreCounts, WriteOutcome
 from tests.contract.conftest import Pair
 from tests.contract.rows import NOW_US, alert, at, dead_letter, event, invoice
@@ -9,7 +10,7 @@ from tests.contract.rows import NOW_US, alert, at, dead_letter, event, invoice
 STORED, REPLAYED, DUPLICATE = WriteOutcome.STORED, WriteOutcome.REPLAYED, WriteOutcome.DUPLICATE
 
 
-def write(pair: Pair, *events: EventRow) -> list[WriteOutcome]:
+def write(pair: Pair, *events: EventRow) -> list[WriteOutcome | Failure]:
     return list(pair.store.write(StoreBatch(events=events)).outcomes)
 
 
@@ -51,7 +52,7 @@ def test_the_same_event_from_other_coordinates_is_noted_as_a_duplicate(pair: Pai
 
     timeline = pair.reader.timeline("INV-1")
     assert list(timeline.events) == [first]
-    assert list(timeline.duplicates) == [DuplicateRow(at(9), "INV-1", "e-1", NOW_US, NOW_US + 50_000)]
+    assert list(timeline.duplicates) == [DuplicateRow(at(9), "INV-1", "e-1", NOW_US, NOW_US + 50_000, "EUR", "99.00")]
 
 
 def test_a_duplicate_again_is_replayed(pair: Pair) -> None:
@@ -86,7 +87,7 @@ def test_other_events_at_known_coordinates_are_kept(pair: Pair) -> None:
 
 
 def test_a_dead_letter_is_noted_once_per_agent_and_counted_once(pair: Pair) -> None:
-    """Two agents may give the same record up; the ledger counts records."""
+    """Two agents may give the same record up; counts are the sink's."""
     first = dead_letter(offset=3)
     pair.store.write(StoreBatch(dead_letters=[first, dead_letter(offset=3, agent="tracker")]))
 

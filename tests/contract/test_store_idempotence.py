@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bems_streams.adapters.stores import STORES, Backend, backend_of
+from bems_streams.domain.failures import Failure
 from bems_streams.ports import DeadLetterRow, EventRow, InvoiceRow, StageStanding, StoreBatch, StoreCounts, WriteOutcome
 from tests.contract.conftest import FRESH_URLS
 from tests.contract.rows import NOW_US, SECOND_US, dead_letter, event, invoice
@@ -51,9 +52,9 @@ def cut(draw: st.DrawFn, log: list[Record]) -> list[list[Record]]:
     return [log[first:last] for first, last in pairwise(places)]
 
 
-def deliver(backend: Backend, batches: list[list[Record]]) -> Counter[WriteOutcome]:
+def deliver(backend: Backend, batches: list[list[Record]]) -> Counter[WriteOutcome | Failure]:
     """Write the batches; count the outcomes."""
-    outcomes: Counter[WriteOutcome] = Counter()
+    outcomes: Counter[WriteOutcome | Failure] = Counter()
     store = backend.open_store()
     for batch in batches:
         result = store.write(

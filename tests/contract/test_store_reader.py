@@ -17,7 +17,7 @@ from bems_streams.ports import (
     Visibility,
 )
 from tests.contract.conftest import Pair
-from tests.contract.rows import NOW_US, SECOND_US, alert, at, dead_letter, event, invoice
+from tests.contract.rows import NOW_US, SECOND_US, alert, at, dead_letter, event, invoice, retry
 
 
 def store_events(pair: Pair, *events: EventRow) -> None:
@@ -47,7 +47,10 @@ QUESTIONS: dict[str, tuple[Callable[[StoreReader], object], object]] = {
 def _plain(answer: object) -> object:
     """Timelines compare by their parts' content, whatever sequence holds them."""
     if isinstance(answer, Timeline):
-        return (answer.invoice, *map(list, (answer.events, answer.duplicates, answer.alerts, answer.dead_letters)))
+        return (
+            answer.invoice,
+            *map(list, (answer.events, answer.duplicates, answer.alerts, answer.dead_letters, answer.retrying)),
+        )
     return answer
 
 
@@ -77,15 +80,16 @@ def test_a_reader_opened_first_finds_the_store_once_it_appears(pair: Pair) -> No
 
 
 def test_counts_are_the_numbers_of_rows(pair: Pair) -> None:
-    """accepted == stored + duplicates + dead_lettered, for nine accepted records."""
+    """accepted == stored + duplicates + dead_lettered + retrying, for nine records; of notes only the sink's count."""
     events = [event(f"e-{number}", offset=number) for number in range(5)]
     copies = [event("e-0", offset=5), event("e-1", offset=6)]
-    letters = [dead_letter(offset=7), dead_letter(offset=8), dead_letter(offset=8, agent="tracker")]
+    letters = [dead_letter(offset=7), dead_letter(offset=8, agent="tracker"), dead_letter(offset=0, agent="tracker")]
+    waiting = [retry(offset=8), retry(offset=1, agent="tracker")]
     states = [invoice("INV-1"), invoice("INV-2", stuck_since_us=NOW_US), invoice("INV-3", stuck_since_us=NOW_US)]
 
-    pair.store.write(StoreBatch(events=[*events, *copies], dead_letters=letters, invoices=states))
+    pair.store.write(StoreBatch(events=[*events, *copies], dead_letters=letters, retrying=waiting, invoices=states))
 
-    assert pair.reader.counts() == StoreCounts(stored=5, duplicates=2, dead_lettered=2, invoices=3, stuck=2)
+    assert pair.reader.counts() == StoreCounts(5, duplicates=2, dead_lettered=1, invoices=3, stuck=2, retrying=1)
 
 
 def test_activity_sums_money_exactly_by_stage_and_currency(pair: Pair) -> None:

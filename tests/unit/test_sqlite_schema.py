@@ -36,7 +36,7 @@ def test_a_newer_file_is_refused_with_the_way_out_and_left_as_it_is(tmp_path: Pa
     execute(path, f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     before = path.read_bytes()
 
-    with pytest.raises(StoreUnusableError, match=r"schema version 2, this program knows up to 1: start the newer bems"):
+    with pytest.raises(StoreUnusableError, match=r"schema version 3, this program knows up to 2: start the newer bems"):
         opened = getattr(backend, side)()
         opened.counts()
 

@@ -1,0 +1,72 @@
+"""Spans and notes of the ledger within one write to the SQLite store.
+
+Not here: the rules (stores_ledger.py), reading the ledger (sqlite_ledger_reader.py).
+"""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from bems_streams.adapters import sqlite_rows as rows
+from bems_streams.adapters.stores_ledger import Line, NoteRow
+from bems_streams.ports import Coordinates, DuplicateRow, EventRow, RetryRow, Span
+
+_SPANS_BACK: Final = (
+    rows.select("ledger", rows.SPAN)
+    + " WHERE agent = ? AND topic = ? AND partition = ? AND first_offset < ? ORDER BY first_offset DESC"
+)
+_PUT_SPAN: Final = rows.insert("ledger", rows.SPAN).replace("INSERT", "INSERT OR REPLACE", 1)
+_AT: Final = "WHERE topic = ? AND partition = ? AND offset = ?"
+_AMONG: Final = "WHERE agent = ? AND topic = ? AND partition = ? AND offset IN (SELECT value FROM json_each(?))"
+_LETTERS: Final = f"{rows.select('dead_letters', rows.DEAD_LETTER)} {_AMONG}"
+_RETRIES: Final = f"{rows.select('retrying', rows.RETRY)} {_AMONG}"
+_PUT: Final = {
+    "dead_letters": rows.insert("dead_letters", rows.DEAD_LETTER),
+    "retrying": rows.insert("retrying", rows.RETRY),
+}
+_DROP: Final = {table: f"DELETE FROM {table} {_AT} AND agent = ?" for table in _PUT}  # noqa: S608 names of ours
+_EVENT: Final = f"{rows.select('events', rows.EVENT)} {_AT}"
+_DUPLICATE: Final = f"{rows.select('duplicates', rows.DUPLICATE)} {_AT}"
+
+
+class SqliteBooks:
+    """`Books` over a connection that is inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def spans_back(self, line: Line, before: int) -> Iterator[Span]:
+        """See Books."""
+        return map(rows.span_row, self._connection.execute(_SPANS_BACK, (*line, before)))
+
+    def put_span(self, span: Span) -> None:
+        """See Books."""
+        self._connection.execute(_PUT_SPAN, rows.span_values(span))
+
+    def notes(self, line: Line, offsets: Collection[int]) -> Sequence[NoteRow]:
+        """See Books."""
+        asked = (*line, json.dumps(list(offsets)))
+        letters = self._connection.execute(_LETTERS, asked).fetchall()
+        retries = self._connection.execute(_RETRIES, asked).fetchall()
+        return [*map(rows.dead_letter_row, letters), *map(rows.retry_row, retries)]
+
+    def put_note(self, note: NoteRow) -> None:
+        """See Books."""
+        self._connection.execute(_PUT[_table(note)], rows.note_values(note))
+
+    def drop_note(self, note: NoteRow) -> None:
+        """See Books."""
+        self._connection.execute(_DROP[_table(note)], (*note.at, note.agent))
+
+    def kept(self, at: Coordinates) -> EventRow | DuplicateRow | None:
+        """See Books."""
+        event = self._connection.execute(_EVENT, at).fetchone()
+        if event is not None:
+            return rows.event_row(event)
+        duplicate = self._connection.execute(_DUPLICATE, at).fetchone()
+        return None if duplicate is None else rows.duplicate_row(duplicate)
+
+
+def _table(note: NoteRow) -> str:
+    return "retrying" if isinstance(note, RetryRow) else "dead_letters"

@@ -1,0 +1,254 @@
+"""How rows become the ledger, the same for every store: what is newly accounted for, and how counts move later.
+
+Everything is decided by coverage: an offset that a span covers is accounted for, once; whatever comes again moves its
+count or changes nothing. So any order, cut and repetition of writes ends in the same ledger, and replaying a hole fills
+it. Not here: where spans and notes stand (sqlite_ledger.py, memory_ledger.py), which events are new (the stores).
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import groupby
+from typing import Final, Protocol
+
+from bems_streams.adapters.stores_summary import EXACT, NO_CURRENCY, Valued, amount_text, valued
+from bems_streams.ports import (
+    MINUTE_US,
+    STORE_AGENT,
+    Account,
+    Coordinates,
+    DeadLetterRow,
+    DuplicateRow,
+    EventRow,
+    Handled,
+    Note,
+    RecordOutcome,
+    RetryRow,
+    Span,
+    StoreBatch,
+)
+
+STORED, DUPLICATE = RecordOutcome.STORED, RecordOutcome.DUPLICATE
+_COUNT_OF: Final = {
+    STORED: "stored",
+    DUPLICATE: "duplicates",
+    RecordOutcome.DEAD_LETTERED: "dead_lettered",
+    RecordOutcome.RETRYING: "retrying",
+}
+
+Line = tuple[str, str, int]
+"""(agent, topic, partition): what one row of spans is about."""
+Record = tuple[int, RecordOutcome, Valued]
+"""(accepted_us, outcome, value) of one offset."""
+NoteRow = DeadLetterRow | RetryRow
+
+
+class Books(Protocol):
+    """What a store must be able to look up and change, within one write."""
+
+    def spans_back(self, line: Line, before: int) -> Iterator[Span]:
+        """Spans that begin before this offset, the last first."""
+
+    def put_span(self, span: Span) -> None:
+        """In place of the one that begins at the same offset."""
+
+    def notes(self, line: Line, offsets: Collection[int]) -> Sequence[NoteRow]:
+        """The agent's notes about these records, at most one each."""
+
+    def put_note(self, note: NoteRow) -> None:
+        """There is none yet about this record."""
+
+    def drop_note(self, note: NoteRow) -> None:
+        """It is there."""
+
+    def kept(self, at: Coordinates) -> EventRow | DuplicateRow | None:
+        """What is stored of the record at these coordinates."""
+
+
+def keep_books(
+    books: Books,
+    batch: StoreBatch,
+    events: Sequence[EventRow],
+    outcomes: Sequence[RecordOutcome],
+    values: Sequence[Valued],
+) -> None:
+    """Take the batch's notes, and account for what it handled. `events` (with what became of them) are written."""
+    records: defaultdict[Line, dict[int, Record]] = defaultdict(dict)
+    for row, outcome, value in zip(events, outcomes, values, strict=True):
+        topic, partition, offset = row.at
+        records[STORE_AGENT, topic, partition][offset] = (row.accepted_us, outcome, value)
+    for line, of_line in records.items():
+        for note in books.notes(line, of_line.keys()):
+            _, outcome, value = of_line[note.at.offset]
+            books.drop_note(note)
+            _move(books, note, outcome, value)
+    notes: list[NoteRow] = [*batch.dead_letters, *batch.retrying]
+    for note in notes:
+        known = _take(books, note)
+        if known is not None:
+            records[_line(note)][note.at.offset] = known
+    for handled in batch.handled:
+        _account(books, handled, records[handled.agent, handled.topic, handled.partition])
+    for account in batch.accounts:
+        _apply(books, account)
+
+
+def duplicate_of(row: EventRow) -> DuplicateRow:
+    """The note about a record whose event was stored before."""
+    of_record = (row.accepted_us, row.stored_us, row.currency, row.invoice_amount)
+    return DuplicateRow(row.at, row.invoice_id, row.event_id, *of_record)
+
+
+def span_at(books: Books, line: Line, offset: int) -> Span | None:
+    """The span that accounts for an offset."""
+    span = next(books.spans_back(line, offset + 1), None)
+    return span if span is not None and offset < span.next_offset else None
+
+
+def _line(note: NoteRow) -> Line:
+    return note.agent, note.at.topic, note.at.partition
+
+
+def _outcome(note: NoteRow) -> RecordOutcome:
+    return RecordOutcome.RETRYING if isinstance(note, RetryRow) else RecordOutcome.DEAD_LETTERED
+
+
+def _take(books: Books, note: NoteRow) -> Record | None:
+    """Write the note, unless more is known of its record. Returns what is known then; None when that is only that the
+    agent has settled it.
+    """
+    kept = books.kept(note.at) if note.agent == STORE_AGENT else None
+    if kept is not None:
+        outcome = STORED if isinstance(kept, EventRow) else DUPLICATE
+        return kept.accepted_us, outcome, valued(kept.currency, kept.invoice_amount)
+    present = next(iter(books.notes(_line(note), [note.at.offset])), None)
+    if present is None:
+        if span_at(books, _line(note), note.at.offset) is not None:
+            return None
+        books.put_note(note)
+    elif _replaces(note, present):
+        books.drop_note(present)
+        books.put_note(note)
+        _move(books, present, _outcome(note), valued(note.currency, note.invoice_amount))
+    else:
+        note = present
+    return note.accepted_us, _outcome(note), valued(note.currency, note.invoice_amount)
+
+
+def _replaces(note: NoteRow, present: NoteRow) -> bool:
+    """Whether a note is news. A wait that was over when the record was given up is not: its batch was written again."""
+    if isinstance(note, DeadLetterRow):
+        return isinstance(present, RetryRow)
+    if isinstance(present, RetryRow):
+        return note.attempts > present.attempts
+    return note.not_before_us > present.stored_us
+
+
+def _move(books: Books, note: NoteRow, outcome: RecordOutcome, value: Valued) -> None:
+    """The record of a note that was dropped counts under another outcome now, and maybe with an amount now."""
+    span, was = span_at(books, _line(note), note.at.offset), _COUNT_OF[_outcome(note)]
+    if span is None or not getattr(span, was):
+        return
+    counts = {name: getattr(span, name) for name in _COUNT_OF.values()}
+    counts[was] -= 1
+    counts[_COUNT_OF[outcome]] += 1
+    currency, amount = valued(note.currency, note.invoice_amount)
+    change = total([(currency, amount.copy_negate()), value])
+    books.put_span(span._replace(**counts, value=_added(span.value, change)))
+
+
+def _account(books: Books, handled: Handled, records: Mapping[int, Record]) -> None:
+    line = (handled.agent, handled.topic, handled.partition)
+    for first, until in _uncovered(books, line, handled.first_offset, handled.next_offset):
+        for span in _spans(line, first, until, records):
+            _append(books, span)
+
+
+def _uncovered(books: Books, line: Line, first: int, until: int) -> Sequence[tuple[int, int]]:
+    """The parts of [first, until) that no span accounts for, in order."""
+    found = []
+    for span in books.spans_back(line, until):
+        if span.next_offset < until:
+            found.append((max(span.next_offset, first), until))
+        until = span.first_offset
+        if span.next_offset <= first or until <= first:
+            break
+    if first < until:
+        found.append((first, until))
+    return found[::-1]
+
+
+def _spans(line: Line, first: int, until: int, records: Mapping[int, Record]) -> Iterator[Span]:
+    """One for each minute, without holes from `first` to `until`; none when there is no record in between."""
+    offsets = sorted(offset for offset in records if first <= offset < until)
+    runs = [list(run) for _, run in groupby(offsets, lambda offset: records[offset][0] // MINUTE_US)]
+    for number, run in enumerate(runs):
+        taken = [records[offset] for offset in run]
+        outcomes = [outcome for _, outcome, _ in taken]
+        yield Span(
+            *line,
+            first_offset=run[0] if number else first,
+            next_offset=runs[number + 1][0] if number + 1 < len(runs) else until,
+            minute_us=taken[0][0] // MINUTE_US * MINUTE_US,
+            stored=outcomes.count(STORED),
+            duplicates=outcomes.count(DUPLICATE),
+            dead_lettered=outcomes.count(RecordOutcome.DEAD_LETTERED),
+            retrying=outcomes.count(RecordOutcome.RETRYING),
+            value=texts(total(value for _, _, value in taken)),
+        )
+
+
+def _append(books: Books, span: Span) -> None:
+    """A span that nothing covers yet; it becomes one with the span before when they meet within a minute."""
+    last = next(books.spans_back(span[:3], span.first_offset), None)
+    if last is not None and (last.next_offset, last.minute_us) == (span.first_offset, span.minute_us):
+        counts = {name: getattr(last, name) + getattr(span, name) for name in _COUNT_OF.values()}
+        value = _added(last.value, {currency: Decimal(text) for currency, text in span.value.items()})
+        span = last._replace(next_offset=span.next_offset, **counts, value=value)
+    books.put_span(span)
+
+
+def _apply(books: Books, account: Account) -> None:
+    """A span that is covered was applied before, with the notes about its records. Other notes come from lanes."""
+    spans = [span._replace(agent=account.agent) for span in account.spans]
+    new = [span for span in spans if _uncovered(books, span[:3], *span[3:5]) == [span[3:5]]]
+    for note in account.notes:
+        if _within(new, note.at) or not _within(spans, note.at):
+            _note(books, account.agent, note)
+    for span in new:
+        _append(books, span)
+
+
+def _within(spans: Iterable[Span], at: Coordinates) -> bool:
+    return any(span[1:3] == at[:2] and span.first_offset <= at.offset < span.next_offset for span in spans)
+
+
+def _note(books: Books, agent: str, note: Note) -> None:
+    at, code, reason = note.at, note.code or "", note.reason or ""
+    times, ids = (note.accepted_us, note.noted_us), (note.invoice_id, note.event_id)
+    if note.outcome is RecordOutcome.DEAD_LETTERED:
+        _take(books, DeadLetterRow(at, agent, code, reason, *times, *ids))
+    elif note.outcome is RecordOutcome.RETRYING:
+        _take(books, RetryRow(at, agent, code, reason, note.attempts, note.not_before_us, *times, *ids))
+    else:
+        for row in books.notes((agent, at.topic, at.partition), [at.offset]):
+            books.drop_note(row)
+            _move(books, row, note.outcome, valued(row.currency, row.invoice_amount))
+
+
+def total(values: Iterable[Valued]) -> dict[str, Decimal]:
+    """Exact sums by currency; what has no currency is left out."""
+    sums: dict[str, Decimal] = {}
+    for currency, amount in values:
+        if currency != NO_CURRENCY:
+            sums[currency] = EXACT.add(sums[currency], amount) if currency in sums else amount
+    return sums
+
+
+def texts(sums: Mapping[str, Decimal]) -> dict[str, str]:
+    """Sums as they stand in spans and tallies."""
+    return {currency: amount_text(amount) for currency, amount in sorted(sums.items())}
+
+
+def _added(value: Mapping[str, str], change: Mapping[str, Decimal]) -> dict[str, str]:
+    return texts(total([*((currency, Decimal(text)) for currency, text in value.items()), *change.items()]))
