@@ -10,8 +10,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from bems_streams.adapters.kafka_admin import KafkaTopicAdmin
 from bems_streams.adapters.stores import default_store_url, open_reader
 from bems_streams.local.account import Account, Accountant
 from bems_streams.local.cell import Cell, CellOptions
+from bems_streams.local.prove.reference import Expected, PlainEvent, Rules, read_event, shown
 from bems_streams.ports import StoreReader
 from bems_streams.topics import Catalogue, load_catalogue
 from bems_streams.topics_plan import Patience, apply_plan
@@ -59,45 +59,26 @@ def real_lines() -> Iterator[bytes]:
             yield line.rstrip(b"\n")
 
 
-def expected_states() -> dict[str, dict[str, Any]]:
-    """What each invoice's state must be, computed from the log alone, without any code of the product."""
-    by_invoice: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for event in real_events():
-        by_invoice[event["invoice_id"]].append(event)
-    states = {}
-    for invoice, events in by_invoice.items():
-        latest = max(datetime.fromisoformat(event["occurred_at"]) for event in events)
-        stage = max(
-            (event["stage"] for event in events if datetime.fromisoformat(event["occurred_at"]) == latest),
-            key=STAGES.index,
-        )
-        counts = {name: sum(event["stage"] == name for event in events) for name in STAGES}
-        closed = stage == "posting"
-        reopened = not closed and counts["posting"] > 0
-        states[invoice] = {
-            "stage": stage,
-            "status": "closed" if closed else "reopened" if reopened else "open",
-            "events": len(events),
-            "counts": {name: count for name, count in counts.items() if count},
-            "last_occurred_at": latest,
-            "skipped": [name for name in STAGES[: STAGES.index(stage)] if not counts[name]],
-        }
-    return states
+def expected_states() -> dict[str, Expected]:
+    """What each invoice's state must be, computed from the log alone, by the reference that shares no code with it."""
+    by_invoice: dict[str, list[PlainEvent]] = defaultdict(list)
+    for line in real_lines():
+        event = read_event(line)
+        assert event is not None, line
+        by_invoice[event.invoice_id].append(event)
+    rules = Rules(STAGES, {})
+    return {invoice: _timeless(rules.expected(events)) for invoice, events in by_invoice.items()}
 
 
-def shown_states(statuses: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def shown_states(statuses: Mapping[str, dict[str, Any]]) -> dict[str, Expected]:
     """The same facts, from the status documents that a cell shows, by invoice id."""
-    return {
-        invoice: {
-            "stage": status["stage"],
-            "status": status["status"],
-            "events": status["events"],
-            "counts": {name: stage["events"] for name, stage in status["stages"].items()},
-            "last_occurred_at": datetime.fromisoformat(status["last_occurred_at"]),
-            "skipped": list(status["skipped_stages"]),
-        }
-        for invoice, status in statuses.items()
-    }
+    return {invoice: _timeless(shown(status)) for invoice, status in statuses.items()}
+
+
+def _timeless(state: Expected) -> Expected:
+    """Without what depends on when the events were accepted."""
+    stages = {name: stage._replace(first_accepted_us=0) for name, stage in state.stages.items()}
+    return replace(state, entered_us=0, deadline_us=None, stages=stages)
 
 
 def append_events(bootstrap: str, catalogue: Catalogue, lines: Sequence[bytes]) -> None:
