@@ -75,6 +75,26 @@ class LogReader(Protocol):
         """
 
 
+class GroupOffsets(Protocol):
+    """How far the group of an agent has come, asked as a bystander. Blocking, bounded in time.
+
+    Raises LogUnavailableError when no broker answers.
+    """
+
+    def committed(self, places: Sequence[Place]) -> Offsets:
+        """The offset up to which everything is handled; places of which nothing is yet are absent."""
+
+
+class HighWatermarks(Protocol):
+    """Where partitions end for writers: also what readers do not see yet, because a transaction before it is open.
+
+    Blocking, bounded in time; raises LogUnavailableError when no broker answers.
+    """
+
+    def high_watermarks(self, places: Sequence[Place]) -> Offsets:
+        """The offset after the newest durable record of each partition."""
+
+
 class LogUnavailableError(Exception):
     """The broker cannot be asked now. The message says what to do."""
 
