@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class KafkaLogReader:
-    """The LogReader of a real cluster; see ports/log.py. One instance may serve several threads.
+    """LogReader and HighWatermarks of a real cluster; see ports/log.py. One instance may serve several threads.
 
     Questions are asked again until `answer_seconds` while brokers come and go; a read ends with LogUnavailableError
     when no partition moves on for `stall_seconds`. `options` are librdkafka's, for TLS and SASL.
@@ -60,6 +60,10 @@ class KafkaLogReader:
         starts = self._offsets(places, OffsetSpec.earliest)
         ends = self._offsets(places, OffsetSpec.latest)
         return {place: Extent(starts[place], max(starts[place], ends[place])) for place in places}
+
+    def high_watermarks(self, places: Sequence[Place]) -> Offsets:
+        """Where each partition ends, whether or not a transaction before it is still open."""
+        return self._offsets(places, OffsetSpec.latest, IsolationLevel.READ_UNCOMMITTED)
 
     def offsets_at(self, places: Sequence[Place], moment_us: int) -> Offsets:
         """The first offset accepted at or after the moment; the end where there is none."""
@@ -127,15 +131,18 @@ class KafkaLogReader:
                 behind = ", ".join(f"{topic}[{number}]" for topic, number in sorted(open_spans)[:5])
                 raise self._unavailable(f"{trouble} for {self._stall_seconds:g} s from {behind}")
 
-    def _offsets(self, places: Sequence[Place], spec: Callable[[], OffsetSpec]) -> dict[Place, int]:
+    def _offsets(
+        self,
+        places: Sequence[Place],
+        spec: Callable[[], OffsetSpec],
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[Place, int]:
         if not places:
             return {}
         asked = {TopicPartition(topic, number): spec() for topic, number in places}
 
         def ask() -> dict[Place, int]:
-            answers = self._admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._answer_seconds
-            )
+            answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=self._answer_seconds)
             return {
                 (tp.topic, tp.partition): answer.result(self._answer_seconds).offset for tp, answer in answers.items()
             }

@@ -10,6 +10,7 @@ from bems_streams.adapters.kafka_reader import KafkaLogReader
 from bems_streams.local.kafka import EmbeddedKafka
 from bems_streams.ports import Coordinates, Extent, LogUnavailableError, RawRecord
 from tests.integration.kafka_client import new_topic
+from tests.support import eventually
 
 HUGE = Extent(0, 2**62)
 
@@ -128,6 +129,26 @@ def test_records_come_as_they_were_written(kafka: EmbeddedKafka, reader: KafkaLo
     at = Coordinates(topic, 1, 0)
     assert first == RawRecord(at, b"k", b"\xff\x00", [("h", b"1"), ("h", b"2"), ("void", b"")], proofs[0] * 1000)
     assert (second.key, second.value, second.headers) == (None, None, [])
+
+
+def test_what_is_durable_behind_an_open_transaction_is_below_the_high_watermark(
+    kafka: EmbeddedKafka, reader: KafkaLogReader, producer: Producer
+) -> None:
+    """Readers stop before the transaction, although an event behind it was accepted, with a receipt."""
+    topic = new_topic(kafka.bootstrap, 1)
+    producer.begin_transaction()
+    producer.produce(topic, value="open", partition=0)
+    assert producer.flush(30) == 0
+    plain = Producer({"bootstrap.servers": kafka.bootstrap})
+    plain.produce(topic, value="accepted", partition=0)
+    assert plain.flush(30) == 0
+
+    place = (topic, 0)
+    assert (reader.extents([place])[place], reader.high_watermarks([place])) == (Extent(0, 0), {place: 2})
+
+    producer.abort_transaction(30)  # its marker takes an offset, a moment later
+    assert eventually(lambda: reader.extents([place])[place], lambda extent: extent == Extent(0, 3))
+    assert reader.high_watermarks([place]) == {place: 3}
 
 
 def test_many_partitions_with_many_records_each_come_in_order(kafka: EmbeddedKafka, reader: KafkaLogReader) -> None:
