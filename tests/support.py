@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from bems_streams.adapters.kafka_admin import KafkaTopicAdmin
-from bems_streams.adapters.stores import default_store_url, open_reader
+from bems_streams.adapters.stores import open_reader
 from bems_streams.local.account import Account, Accountant
 from bems_streams.local.cell import Cell, CellOptions
 from bems_streams.local.prove.reference import Expected, PlainEvent, Rules, read_event, shown
@@ -132,7 +132,7 @@ class RunningCell:
     accountant: Accountant = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reader = open_reader(default_store_url(self.cell.options.state_dir))
+        self.reader = open_reader(self.cell.options.store)
         bootstrap = self.cell.kafka.bootstrap
         topics = list(self.catalogue.stage_topics.values())
         self.accountant = Accountant(bootstrap, topics, self.catalogue.partitions, self.reader)
