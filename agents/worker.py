@@ -20,7 +20,6 @@ from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
 from bems_streams.adapters.stores import default_store_url, open_store
 from bems_streams.config import Settings
 from bems_streams.flows.breaker import Breaker
-from bems_streams.flows.envelope import not_before_us
 from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.store import SinkParts, Store
 from bems_streams.flows.track import Track
@@ -68,7 +67,7 @@ class Worker:
 
     def build_app(self, *, dense: Collection[str], fenced: bool) -> FailFastApp:
         """The Faust application, which delivers records of lanes when they are due."""
-        rule = LaneRule(self.lanes.topics, not_before_us, self.clock)
+        rule = LaneRule(self.lanes.waits, self.clock)
         return build_app(self.group, dense=dense, fenced=fenced, lanes=rule)
 
     @property
@@ -95,7 +94,7 @@ class Worker:
         server = HealthServer(health, self.settings.host, self.health_port)
         server.start()
         click.echo(f"{self.agent}: {server.address}/readyz", err=True)
-        add_lag_metrics(app, ownership, self.stage_of, self.lanes.topics, self.metrics)
+        add_lag_metrics(app, ownership, self.stage_of, self.lanes.waits, self.metrics)
 
 
 def _tracker(worker: Worker) -> Running:

@@ -74,15 +74,6 @@ def disclose(record: RawRecord) -> tuple[RawRecord, Passage] | BadEnvelope:
     return RawRecord(at, record.key, record.value, record.headers[:first], accepted_us), passage
 
 
-def not_before_us(record: RawRecord) -> int:
-    """When a record in a lane is due; 0 (at once) for one that does not say."""
-    text = next((value for name, value in reversed(record.headers) if name == "bems-not-before"), None)
-    try:
-        return 0 if text is None else _moment(text.decode())
-    except (ValueError, TypeError):
-        return 0
-
-
 def trace_id(headers: Headers) -> str | None:
     """What links the record to the request that brought it."""
     found = next((value for name, value in headers if name == TRACE_HEADER), None)

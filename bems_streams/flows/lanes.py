@@ -43,14 +43,17 @@ class Lanes:
         )
 
     @cached_property
-    def topics(self) -> frozenset[str]:
-        """All that the agent reads besides its own topics."""
+    def waits(self) -> Mapping[str, int]:
+        """All topics that the agent reads besides its own, and how long a record waits in each, in microseconds."""
         late = () if self.late_topic is None else (self.late_topic,)
-        return frozenset((*self.retry_topics, *late, self.redrive_topic))
+        return {
+            **dict(zip(self.retry_topics, self.waits_us, strict=True)),
+            **dict.fromkeys((*late, self.redrive_topic), 0),
+        }
 
     def arrival(self, record: RawRecord) -> "Arrival":
         """A record as it was accepted, whether it comes from its topic or from a lane."""
-        if record.at.topic not in self.topics:
+        if record.at.topic not in self.waits:
             return Arrival(record, None)
         disclosed = disclose(record)
         if isinstance(disclosed, Failure):

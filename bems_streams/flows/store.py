@@ -106,7 +106,7 @@ class Store:
                 first, _ = rows.read.get(place, (at.offset, 0))
                 rows.read[place] = first, at.offset + 1
                 self._take(rows, Arrival(record, None), stage, stored_us)
-            elif at.topic in lanes.topics:
+            elif at.topic in lanes.waits:
                 self._returned(rows, lanes.arrival(record), stored_us)
             elif record.value is not None:  # a tombstone of the status topic says nothing new
                 self._derived(rows, Arrival(record, None), record.value, stored_us)

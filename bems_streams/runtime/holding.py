@@ -4,7 +4,7 @@ Not here: delivering them (transport.py), what a lane is (flows).
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from faust.types import TP
@@ -14,11 +14,18 @@ from bems_streams.ports import Clock, RawRecord
 
 @dataclass(frozen=True, slots=True)
 class LaneRule:
-    """Which topics are lanes, and when a record of one is due (microseconds since 1970 UTC)."""
+    """Which topics are lanes, and how long every record of each waits from when the broker appended it.
 
-    topics: Collection[str]
-    due_us: Callable[[RawRecord], int]
+    By the broker's time, not by what the record says: a worker whose clock was wrong when it wrote one would hold up
+    the whole lane, and what was appended first is due first.
+    """
+
+    waits_us: Mapping[str, int]
     clock: Clock
+
+    def due_us(self, record: RawRecord) -> int:
+        """When it may be tried again, microseconds since 1970 UTC."""
+        return record.accepted_us + self.waits_us[record.at.topic]
 
 
 class Holding:
@@ -30,7 +37,7 @@ class Holding:
 
     def is_lane(self, topic: str) -> bool:
         """Whether its records wait until they are due."""
-        return topic in self._rule.topics
+        return topic in self._rule.waits_us
 
     def holds(self, tp: TP) -> bool:
         """Whether something of this partition waits."""

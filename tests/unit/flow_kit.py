@@ -12,8 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked
 from bems_streams.domain.event import instant
+from bems_streams.domain.failures import Failure
 from bems_streams.domain.journey import Journey, Stage, StageCode
 from bems_streams.domain.views import AlertDocument, StatusDocument, decode_alert, decode_status
+from bems_streams.flows.envelope import disclose
 from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.tracking import TrackingParts
 from bems_streams.metrics import AgentMetrics, TableMetrics
@@ -173,6 +175,13 @@ class MemoryBroker:
     def dead(self) -> list[OutRecord]:
         """All dead letters."""
         return [record for (topic, _), log in sorted(self.logs.items()) if topic.endswith(".dlq") for record in log]
+
+
+def not_before_us(record: RawRecord) -> int:
+    """When a record in a lane says that it is due."""
+    opened = disclose(record)
+    assert not isinstance(opened, Failure)
+    return opened[1].not_before_us
 
 
 class MemoryPublisher:

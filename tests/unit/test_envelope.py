@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bems_streams.domain.failures import BadEnvelope
-from bems_streams.flows.envelope import FIRST, MAX_REASON_BYTES, Passage, disclose, enclose, not_before_us, trace_id
+from bems_streams.flows.envelope import FIRST, MAX_REASON_BYTES, Passage, disclose, enclose, trace_id
 from bems_streams.ports import Coordinates, OutRecord, RawRecord
 from tests.unit.flow_kit import START_US, raw
 
@@ -169,29 +169,12 @@ def test_a_record_that_no_agent_can_have_put_into_a_lane_is_refused(record: RawR
 
 @given(headers, content, content)
 def test_nothing_in_a_lane_raises(headers: list[tuple[str, bytes]], key: bytes | None, value: bytes | None) -> None:
-    """It is disclosed, or refused; and it is due at some moment."""
+    """It is disclosed, or refused."""
     record = raw(value, key=key, topic="lane", headers=headers)
 
     disclosed = disclose(record)
 
     assert isinstance(disclosed, BadEnvelope) or disclosed[0].headers == headers[: len(disclosed[0].headers)]
-    assert isinstance(not_before_us(record), int)
-
-
-@pytest.mark.parametrize("value", [None, b"", b"soon", b"2026-03-02", b"\xff"])
-def test_a_record_that_does_not_say_when_it_is_due_is_due_at_once(value: bytes | None) -> None:
-    """Then the agent refuses it, instead of waiting for ever in front of it."""
-    record = read(enclose(RECORD, PASSAGE, "lane"), headers=[*OURS, ("bems-not-before", value)])
-
-    assert not_before_us(record) == 0
-    assert not_before_us(raw(b"value", topic="lane")) == 0
-
-
-def test_the_due_time_is_ours_not_one_that_the_sender_wrote() -> None:
-    """The last header of that name counts."""
-    imitating = RECORD._replace(headers=[("bems-not-before", b"2099-01-01T00:00:00+00:00")])
-
-    assert not_before_us(read(enclose(imitating, PASSAGE, "lane"))) == PASSAGE.not_before_us
 
 
 def test_the_trace_id_is_the_first_one_and_survives_the_envelope() -> None:

@@ -12,33 +12,34 @@ from bems_streams.runtime.holding import Holding, LaneRule
 from bems_streams.runtime.transport import BatchConsumer, BatchSettings
 from tests.unit.flow_kit import FrozenClock
 
+WAIT_US = 5_000
 LANE, OTHER = TP("lane", 0), TP("lane", 1)
 
 
 def waiting(offset: int, due_us: int, tp: TP = LANE) -> RawRecord:
-    """A record whose value says when it is due."""
-    return RawRecord(Coordinates(tp.topic, tp.partition, offset), None, str(due_us).encode(), (), 0)
+    """A record appended so long before it is due as its lane waits."""
+    return RawRecord(Coordinates(tp.topic, tp.partition, offset), None, b"v", (), due_us - WAIT_US)
 
 
 def rule(clock: FrozenClock) -> LaneRule:
     """One lane."""
-    return LaneRule({"lane"}, lambda record: int(record.value or b""), clock)
+    return LaneRule({"lane": WAIT_US}, clock)
 
 
 def test_a_record_is_due_at_its_moment_and_not_before() -> None:
     """The oldest first, as many as are due, at most the limit; what is left keeps waiting."""
-    clock = FrozenClock(99)
+    clock = FrozenClock(99_000)
     holding = Holding(rule(clock))
-    first, second, third = waiting(0, 100), waiting(1, 100), waiting(2, 101)
+    first, second, third = waiting(0, 100_000), waiting(1, 100_000), waiting(2, 101_000)
     holding.keep(LANE, [first, second])
     holding.keep(LANE, [third])
 
     assert holding.take_due(LANE, 10) == []
-    clock.us = 100
+    clock.us = 100_000
     assert holding.take_due(LANE, 1) == [first]
     assert holding.take_due(LANE, 10) == [second]
     assert holding.holds(LANE)
-    clock.us = 101
+    clock.us = 101_000
     assert holding.take_due(LANE, 10) == [third]
     assert not holding.holds(LANE)
     assert holding.places() == []
@@ -46,9 +47,9 @@ def test_a_record_is_due_at_its_moment_and_not_before() -> None:
 
 def test_one_partition_of_a_lane_never_waits_for_another() -> None:
     """A long wait at the head of one leaves the others alone."""
-    clock = FrozenClock(10)
+    clock = FrozenClock(10_000)
     holding = Holding(rule(clock))
-    due = waiting(0, 10, OTHER)
+    due = waiting(0, 10_000, OTHER)
     holding.keep(LANE, [waiting(0, 1_000_000)])
     holding.keep(OTHER, [due])
 
@@ -79,7 +80,12 @@ def fetched(*records: RawRecord) -> dict[Any, list[Any]]:
     class Fetched:
         def __init__(self, record: RawRecord) -> None:
             self.topic, self.partition, self.offset = record.at
-            self.key, self.value, self.headers, self.timestamp = record.key, record.value, (), 0
+            self.key, self.value, self.headers, self.timestamp = (
+                record.key,
+                record.value,
+                (),
+                record.accepted_us // 1000,
+            )
 
     by_place: dict[Any, list[Any]] = {}
     for record in records:
@@ -95,16 +101,18 @@ def offsets(consumer: Any) -> list[tuple[str, list[int]]]:
 async def test_a_lane_holds_up_neither_itself_nor_the_stage_topics(consumer: Any) -> None:
     """What is not due is kept while other records of the same fetch are delivered; due, it follows in order."""
     stage = RawRecord(Coordinates("in", 0, 5), b"k", b"v", (), 0)
-    await consumer._deliver_all(consumer.epoch, 0, fetched(waiting(0, 50), waiting(1, 60), waiting(2, 70), stage))
+    await consumer._deliver_all(
+        consumer.epoch, 0, fetched(waiting(0, 50_000), waiting(1, 60_000), waiting(2, 70_000), stage)
+    )
     assert offsets(consumer) == [("in", [5])]
     assert consumer._holds(LANE)
     assert consumer.passed(LANE) == 0
 
-    consumer.clock.us = 60
+    consumer.clock.us = 60_000
     await consumer._deliver_due()
     assert offsets(consumer)[1:] == [("lane", [0, 1])]
 
-    consumer.clock.us = 70
+    consumer.clock.us = 70_000
     await consumer._deliver_due()
     assert offsets(consumer)[2:] == [("lane", [2])]
     assert not consumer._holds(LANE)
@@ -112,9 +120,9 @@ async def test_a_lane_holds_up_neither_itself_nor_the_stage_topics(consumer: Any
 
 async def test_what_is_due_waits_for_room_like_everything_else(consumer: Any) -> None:
     """A slow agent has at most so many batches of a partition in hand, from lanes as well."""
-    consumer.clock.us = 100
+    consumer.clock.us = 100_000
     for offset in range(BatchSettings.DEPTH + 1):
-        await consumer._deliver_all(consumer.epoch, 0, fetched(waiting(offset, 50)))
+        await consumer._deliver_all(consumer.epoch, 0, fetched(waiting(offset, 50_000)))
         await consumer._deliver_due()
 
     assert len(consumer.delivered) == BatchSettings.DEPTH
@@ -131,14 +139,14 @@ async def test_what_was_held_is_forgotten_when_partitions_move(consumer: Any, mo
     consumer._on_partitions_assigned = consumer._on_partitions_revoked = nothing
     consumer.app.on_rebalance_return = lambda: None
     consumer.app.rebalancing_count = 1
-    await consumer._deliver_all(consumer.epoch, 0, fetched(waiting(0, 50)))
+    await consumer._deliver_all(consumer.epoch, 0, fetched(waiting(0, 50_000)))
 
     if moment == "assigned":
         await consumer.on_partitions_assigned({LANE}, 2)
     else:
         await consumer.on_partitions_revoked({LANE})
 
-    consumer.clock.us = 100
+    consumer.clock.us = 100_000
     await consumer._deliver_due()
     assert offsets(consumer) == []
     assert not consumer._holds(LANE)

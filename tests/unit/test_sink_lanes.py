@@ -7,7 +7,7 @@ import pytest
 
 from bems_streams.domain.failures import Failure, OutsideHotWindow, Problem, StoreRefused, Throttled
 from bems_streams.flows.decode import MOST_AHEAD_US
-from bems_streams.flows.envelope import disclose, not_before_us
+from bems_streams.flows.envelope import disclose
 from bems_streams.ports import (
     Coordinates,
     EventRow,
@@ -20,7 +20,7 @@ from bems_streams.ports import (
     WriteResult,
 )
 from bems_streams.runtime.work import PartitionsMovedError
-from tests.unit.flow_kit import SECOND_US, START_US, WAITS_US, event_record, payload, raw
+from tests.unit.flow_kit import SECOND_US, START_US, WAITS_US, event_record, not_before_us, payload, raw
 from tests.unit.test_store_flow import Sink
 
 FIRST, SECOND, LATE, REDRIVE = (f"invoices.sink.{lane}" for lane in ("retry-1", "retry-2", "late", "redrive"))

@@ -7,10 +7,9 @@ from bems_streams.domain.accounting import decode_account, encode_accounting
 from bems_streams.flows.accounts import Accounted, account_of, documents, spans
 from bems_streams.flows.decode import MOST_AHEAD_US
 from bems_streams.flows.deliver import deliver
-from bems_streams.flows.envelope import not_before_us
 from bems_streams.flows.track import Track
 from bems_streams.ports import MINUTE_US, Account, Coordinates, Note, RawRecord, RecordOutcome
-from tests.unit.flow_kit import LEDGER, START_US, WAITS_US, Tracker, event_record, payload, raw
+from tests.unit.flow_kit import LEDGER, START_US, WAITS_US, Tracker, event_record, not_before_us, payload, raw
 
 FIRST = "invoices.tracker.retry-1"
 

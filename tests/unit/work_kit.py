@@ -14,7 +14,7 @@ from bems_streams.ports import RawRecord
 from bems_streams.runtime.batch import Batch, Pipeline
 from bems_streams.runtime.holding import LaneRule
 
-NO_LANES = LaneRule((), lambda record: 0, SystemClock())
+NO_LANES = LaneRule({}, SystemClock())
 
 
 async def until(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
