@@ -67,7 +67,8 @@ def test_the_lanes_are_those_of_the_catalogue() -> None:
         (RETRIES[1], 60 * SECOND_US),
         (RETRIES[2], 600 * SECOND_US),
     ]
-    assert LANES.topics == {*CATALOGUE.lanes("sink")}
+    assert LANES.waits.keys() == {*CATALOGUE.lanes("sink")}
+    assert [LANES.waits[topic] for topic in (LANES.late_topic or "", LANES.redrive_topic)] == [0, 0]
     assert LANES.dead_letter_of.keys() == {*CATALOGUE.reads("sink")}
     with pytest.raises(LookupError, match="it has tracker, sink"):
         Lanes.of(CATALOGUE, "nobody", "c1", "eu")
