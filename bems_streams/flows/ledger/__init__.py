@@ -1,0 +1,1 @@
+"""The parts of verifying the ledger. Not here: putting them together (flows/reconcile.py)."""
