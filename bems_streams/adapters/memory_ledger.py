@@ -4,11 +4,23 @@ Not here: the rules (stores_ledger.py), queries (memory_reader.py).
 """
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bems_streams.adapters.stores_ledger import Line, NoteRow
-from bems_streams.ports import AlertRow, Coordinates, DeadLetterRow, DuplicateRow, EventRow, InvoiceRow, RetryRow, Span
+from bems_streams.adapters.stores_ledger import Line, NoteRow, Record
+from bems_streams.adapters.stores_summary import valued
+from bems_streams.ports import (
+    STORE_AGENT,
+    AlertRow,
+    Coordinates,
+    DeadLetterRow,
+    DuplicateRow,
+    EventRow,
+    InvoiceRow,
+    RecordOutcome,
+    RetryRow,
+    Span,
+)
 
 Noted = tuple[str, Coordinates]
 """(agent, coordinates)."""
@@ -28,6 +40,25 @@ class MemoryTables:
     invoices: dict[str, InvoiceRow] = field(default_factory=dict)
     alerts: dict[tuple[str, str, int, str], AlertRow] = field(default_factory=dict)
     ledger: dict[Line, dict[int, Span]] = field(default_factory=dict)
+
+
+def records(tables: MemoryTables, agent: str) -> Iterator[tuple[Coordinates, Record]]:
+    """Every row that stands for a record of the agent's."""
+    found: list[tuple[RecordOutcome, Iterable[EventRow | DuplicateRow | NoteRow]]] = [
+        (RecordOutcome.DEAD_LETTERED, [row for row in tables.dead_letters.values() if row.agent == agent]),
+        (RecordOutcome.RETRYING, [row for row in tables.retrying.values() if row.agent == agent]),
+    ]
+    if agent == STORE_AGENT:
+        found.append((RecordOutcome.STORED, tables.events.values()))
+        found.append((RecordOutcome.DUPLICATE, tables.duplicates.values()))
+    for outcome, rows in found:
+        for row in rows:
+            yield row.at, (row.accepted_us, outcome, valued(row.currency, row.invoice_amount))
+
+
+def within(at: Coordinates, line: Line, first: int, until: int) -> bool:
+    """Whether a record stands in the stretch."""
+    return at[:2] == line[1:] and first <= at.offset < until
 
 
 class MemoryBooks:
@@ -68,3 +99,7 @@ class MemoryBooks:
     def kept(self, at: Coordinates) -> EventRow | DuplicateRow | None:
         """See Books."""
         return self._tables.stored_at.get(at) or self._tables.duplicates.get(at)
+
+    def held(self, line: Line, first: int, until: int) -> Mapping[int, Record]:
+        """See Books."""
+        return {at.offset: record for at, record in records(self._tables, line[0]) if within(at, line, first, until)}

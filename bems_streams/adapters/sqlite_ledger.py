@@ -5,11 +5,12 @@ Not here: the rules (stores_ledger.py), reading the ledger (sqlite_ledger_reader
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from bems_streams.adapters import sqlite_rows as rows
-from bems_streams.adapters.stores_ledger import Line, NoteRow
+from bems_streams.adapters.sqlite_ledger_reader import records
+from bems_streams.adapters.stores_ledger import Line, NoteRow, Record
 from bems_streams.ports import Coordinates, DuplicateRow, EventRow, RetryRow, Span
 
 _SPANS_BACK: Final = (
@@ -66,6 +67,10 @@ class SqliteBooks:
             return rows.event_row(event)
         duplicate = self._connection.execute(_DUPLICATE, at).fetchone()
         return None if duplicate is None else rows.duplicate_row(duplicate)
+
+    def held(self, line: Line, first: int, until: int) -> Mapping[int, Record]:
+        """See Books."""
+        return dict(records(self._connection, (*line, first, until)))
 
 
 def _table(note: NoteRow) -> str:

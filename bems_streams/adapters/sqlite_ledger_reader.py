@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bems_streams.adapters import sqlite_rows as rows
-from bems_streams.adapters.stores_ledger import texts, total
+from bems_streams.adapters.stores_ledger import Record, tally_of
 from bems_streams.adapters.stores_summary import valued
-from bems_streams.ports import STORE_AGENT, Coordinates, EventKey, EventRow, Fate, Place, Span, Tally
+from bems_streams.ports import STORE_AGENT, Coordinates, EventKey, EventRow, Fate, Place, RecordOutcome, Span, Tally
 
 MOST_OUTSIDE: Final = 1_000
 _BEYOND: Final = 2**63 - 1
@@ -22,8 +22,8 @@ _LETTERS: Final = rows.select("dead_letters", rows.DEAD_LETTER)
 _RETRYING: Final = rows.select("retrying", rows.RETRY)
 _AT: Final = "WHERE topic = ? AND partition = ? AND offset = ?"
 
-_OWN_ROWS: Final = {"events": "stored", "duplicates": "duplicates"}
-_NOTES: Final = {"dead_letters": "dead_lettered", "retrying": "retrying"}
+_OWN_ROWS: Final = {"events": RecordOutcome.STORED, "duplicates": RecordOutcome.DUPLICATE}
+_NOTES: Final = {"dead_letters": RecordOutcome.DEAD_LETTERED, "retrying": RecordOutcome.RETRYING}
 _LAST: Final = (
     "SELECT next_offset FROM ledger WHERE agent = ? AND topic = ? AND partition = ? ORDER BY first_offset DESC LIMIT 1"
 )
@@ -33,6 +33,10 @@ _HOLES: Final = """
         FROM ledger WHERE agent = ? AND topic = ? AND partition = ?
     ) WHERE until < first_offset
 """
+
+
+Stretch = tuple[str, str, int, int, int]
+"""(agent, topic, partition, first offset, next offset)."""
 
 
 def spans(connection: sqlite3.Connection, agent: str, since_us: int, until_us: int) -> Sequence[Span]:
@@ -75,19 +79,22 @@ def find(connection: sqlite3.Connection, keys: Collection[EventKey]) -> Mapping[
     return {key: Coordinates(*at) for key, at in found if at is not None}
 
 
+def records(connection: sqlite3.Connection, stretch: Stretch) -> Iterator[tuple[int, Record]]:
+    """(offset, record) for every row of the agent in the stretch, from the rows' own tables."""
+    for table, outcome in _tables(stretch[0]).items():
+        asked = f"SELECT offset, accepted_us, currency, invoice_amount FROM {table} WHERE {_stretch(table)}"  # noqa: S608 names of ours
+        for offset, accepted_us, currency, amount in connection.execute(asked, _bound(*stretch)):
+            yield offset, (accepted_us, outcome, valued(currency, amount))
+
+
 def tally(connection: sqlite3.Connection, span: Span) -> Tally:
     """See StoreReader."""
-    counts, values = dict[str, int](), []
-    for table, outcome in _tables(span.agent).items():
-        asked = f"SELECT currency, invoice_amount FROM {table} WHERE {_stretch(table)}"  # noqa: S608 names of ours
-        found = connection.execute(asked, _bound(*span[:5])).fetchall()
-        counts[outcome] = len(found)
-        values += [valued(currency, amount) for currency, amount in found]
-    return Tally(**counts, value=texts(total(values)))
+    found = [record for _, record in records(connection, span[:5])]
+    return tally_of(found)
 
 
-def held(connection: sqlite3.Connection, stretch: tuple[str, str, int, int, int], limit: int = -1) -> Sequence[int]:
-    """See StoreReader; in order. `stretch`: agent, topic, partition, first and next offset."""
+def held(connection: sqlite3.Connection, stretch: Stretch, limit: int = -1) -> Sequence[int]:
+    """See StoreReader; in order."""
     asked = " UNION ".join(
         f"SELECT offset FROM {table} WHERE {_stretch(table)}"  # noqa: S608 names of ours
         for table in _tables(stretch[0])
@@ -114,7 +121,7 @@ def rows_outside(connection: sqlite3.Connection, agent: str) -> Sequence[Coordin
     return found
 
 
-def _tables(agent: str) -> dict[str, str]:
+def _tables(agent: str) -> dict[str, RecordOutcome]:
     """Tables with rows of the agent, and how the ledger counts them."""
     return _OWN_ROWS | _NOTES if agent == STORE_AGENT else _NOTES
 

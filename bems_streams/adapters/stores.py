@@ -1,10 +1,12 @@
 """Which stores exist, by the scheme of their URL: `sqlite:///path/of/file`, `memory:`.
 
-A further store is one file beside this one and one line in STORES; the contract tests then run on it.
+A further store is one file beside this one and one line in STORES; the contract tests then run on it. Stores of other
+packages are entry points of the group `bems.stores`: name = scheme, value = a function of what follows the colon.
 Not here: how any of them works.
 """
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -36,7 +38,10 @@ def _memory(rest: str) -> Backend:
     return MemoryBackend()
 
 
-STORES: Final[Mapping[str, Callable[[str], Backend]]] = {
+Maker = Callable[[str], Backend]
+"""From what follows the scheme's colon."""
+ENTRY_POINTS: Final = "bems.stores"
+STORES: Final[Mapping[str, Maker]] = {
     "sqlite": _sqlite,
     "memory": _memory,
 }
@@ -45,9 +50,29 @@ STORES: Final[Mapping[str, Callable[[str], Backend]]] = {
 def backend_of(url: str) -> Backend:
     """The store a URL names, unopened. StoreUnusableError for a URL that names none."""
     scheme, colon, rest = url.partition(":")
-    if not colon or scheme not in STORES:
-        raise StoreUnusableError(f"store {url!r}: a store URL begins with {' or '.join(f'{name}:' for name in STORES)}")
-    return STORES[scheme](rest)
+    maker = (STORES.get(scheme) or _installed(scheme)) if colon else None
+    if maker is None:
+        schemes = [*STORES, *sorted(entry_points(group=ENTRY_POINTS).names - STORES.keys())]
+        begins = " or ".join(f"{name}:" for name in schemes)
+        raise StoreUnusableError(f"store {url!r}: a store URL begins with {begins}")
+    return maker(rest)
+
+
+def _installed(scheme: str) -> Maker | None:
+    found = entry_points(group=ENTRY_POINTS, name=scheme)
+    if not found:
+        return None
+    if len(found) > 1:
+        values = ", ".join(sorted(entry.value for entry in found))
+        raise StoreUnusableError(f"{scheme}: is the store of {values}: uninstall all of their packages but one")
+    (entry,) = found
+    try:
+        maker: Maker = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise StoreUnusableError(
+            f"the store {scheme}: cannot be loaded from {entry.value}: {error}: install its package anew"
+        ) from error
+    return maker
 
 
 def open_store(url: str) -> EventStore:

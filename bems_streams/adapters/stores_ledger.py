@@ -26,6 +26,7 @@ from bems_streams.ports import (
     RetryRow,
     Span,
     StoreBatch,
+    Tally,
 )
 
 STORED, DUPLICATE = RecordOutcome.STORED, RecordOutcome.DUPLICATE
@@ -63,6 +64,9 @@ class Books(Protocol):
 
     def kept(self, at: Coordinates) -> EventRow | DuplicateRow | None:
         """What is stored of the record at these coordinates."""
+
+    def held(self, line: Line, first: int, until: int) -> Mapping[int, Record]:
+        """Every record of the stretch that has a row, by offset."""
 
 
 def keep_books(
@@ -160,7 +164,10 @@ def _move(books: Books, note: NoteRow, outcome: RecordOutcome, value: Valued) ->
 def _account(books: Books, handled: Handled, records: Mapping[int, Record]) -> None:
     line = (handled.agent, handled.topic, handled.partition)
     for first, until in _uncovered(books, line, handled.first_offset, handled.next_offset):
-        for span in _spans(line, first, until, records):
+        given = {offset: record for offset, record in records.items() if first <= offset < until}
+        if len(given) < until - first:  # an earlier write may have brought the rest, before another part was refused
+            given = {**books.held(line, first, until), **given}
+        for span in _spans(line, first, until, given):
             _append(books, span)
 
 
@@ -180,21 +187,19 @@ def _uncovered(books: Books, line: Line, first: int, until: int) -> Sequence[tup
 
 def _spans(line: Line, first: int, until: int, records: Mapping[int, Record]) -> Iterator[Span]:
     """One for each minute, without holes from `first` to `until`; none when there is no record in between."""
-    offsets = sorted(offset for offset in records if first <= offset < until)
-    runs = [list(run) for _, run in groupby(offsets, lambda offset: records[offset][0] // MINUTE_US)]
+    runs = [list(run) for _, run in groupby(sorted(records.items()), lambda item: item[1][0] // MINUTE_US)]
     for number, run in enumerate(runs):
-        taken = [records[offset] for offset in run]
-        outcomes = [outcome for _, outcome, _ in taken]
+        tally = tally_of([record for _, record in run])
         yield Span(
             *line,
-            first_offset=run[0] if number else first,
-            next_offset=runs[number + 1][0] if number + 1 < len(runs) else until,
-            minute_us=taken[0][0] // MINUTE_US * MINUTE_US,
-            stored=outcomes.count(STORED),
-            duplicates=outcomes.count(DUPLICATE),
-            dead_lettered=outcomes.count(RecordOutcome.DEAD_LETTERED),
-            retrying=outcomes.count(RecordOutcome.RETRYING),
-            value=texts(total(value for _, _, value in taken)),
+            first_offset=run[0][0] if number else first,
+            next_offset=runs[number + 1][0][0] if number + 1 < len(runs) else until,
+            minute_us=run[0][1][0] // MINUTE_US * MINUTE_US,
+            stored=tally.stored,
+            duplicates=tally.duplicates,
+            dead_lettered=tally.dead_lettered,
+            retrying=tally.retrying,
+            value=tally.value,
         )
 
 
@@ -234,6 +239,18 @@ def _note(books: Books, agent: str, note: Note) -> None:
         for row in books.notes((agent, at.topic, at.partition), [at.offset]):
             books.drop_note(row)
             _move(books, row, note.outcome, valued(row.currency, row.invoice_amount))
+
+
+def tally_of(records: Sequence[Record]) -> Tally:
+    """Records by outcome, and their value."""
+    outcomes = [outcome for _, outcome, _ in records]
+    return Tally(
+        stored=outcomes.count(STORED),
+        duplicates=outcomes.count(DUPLICATE),
+        dead_lettered=outcomes.count(RecordOutcome.DEAD_LETTERED),
+        retrying=outcomes.count(RecordOutcome.RETRYING),
+        value=texts(total(value for _, _, value in records)),
+    )
 
 
 def total(values: Iterable[Valued]) -> dict[str, Decimal]:
