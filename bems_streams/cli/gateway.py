@@ -18,22 +18,29 @@ from prometheus_client import CollectorRegistry
 
 from bems_streams.adapters.kafka_admin import refuse_unsafe_cluster
 from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
+from bems_streams.adapters.kafka_reader import KafkaLogReader
+from bems_streams.adapters.stores import open_reader
+from bems_streams.cli.store_options import store_options, store_url
 from bems_streams.config import Settings
+from bems_streams.flows.resolve import Receipts
 from bems_streams.gateway.app import Gateway
 from bems_streams.gateway.availability import Availability, ClusterCheck
 from bems_streams.gateway.cold import cold_routes
 from bems_streams.gateway.limits import Limits
+from bems_streams.gateway.lookup import Lookup
 from bems_streams.gateway.openapi import openapi
 from bems_streams.gateway.server import Running, listen, serve
 from bems_streams.health import Health, HealthServer
 from bems_streams.logs import setup_logs
 from bems_streams.metrics import GatewayMetrics
+from bems_streams.ports import StoreUnusableError
 from bems_streams.topics import Catalogue, CatalogueError, load_catalogue
 
 PROBE_SECONDS: Final = 3.0
 COMPARE_SECONDS: Final = 10.0
 FLUSH_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 2.0
+LOG_ANSWER_SECONDS: Final = 3.0
 DEFAULTS: Final = Limits()
 
 
@@ -57,6 +64,7 @@ DEFAULTS: Final = Limits()
     show_default=True,
     help="How long to try before an event is answered with 503.",
 )
+@store_options
 def command(
     *,
     host: str | None,
@@ -70,6 +78,8 @@ def command(
     max_in_flight: int,
     max_in_flight_bytes: int,
     delivery_timeout_seconds: float,
+    state_dir: Path | None,
+    store: str | None,
 ) -> None:
     """Accept events over HTTP: POST /v1/<stage>/events, one object or an array. /docs explains the rest.
 
@@ -83,6 +93,7 @@ def command(
     except (ValueError, CatalogueError) as error:
         raise click.ClickException(str(error)) from error
     address = host or settings.host
+    cell = cell or settings.cell
     reach = ProducerConfig(bootstrap or settings.bootstrap, "bems-gateway", delivery_timeout_seconds)
     with ExitStack() as held:
         listener = held.enter_context(_listen(address, port))
@@ -93,14 +104,15 @@ def command(
         health = Health("gateway", registry, availability.readiness)
         if health_port is not None:
             _serve_health(health, address, health_port, held)
+        lookup = _lookup(cell, loaded, store_url(settings, state_dir, store), reach.bootstrap, held)
         app = Gateway(
-            cell=cell or settings.cell,
+            cell=cell,
             stage_topics=loaded.stage_topics,
             appender=producer,
             availability=availability,
             limits=limits,
             metrics=GatewayMetrics(registry),
-            cold=cold_routes(openapi([*loaded.stage_topics], limits, version("bems-streams")), health),
+            cold=cold_routes(openapi([*loaded.stage_topics], limits, version("bems-streams")), health, lookup),
         )
         check = _check(loaded, reach.bootstrap, producer)
         grace_seconds = delivery_timeout_seconds + ANSWER_SECONDS
@@ -133,6 +145,21 @@ def _serve_health(health: Health, host: str, port: int, held: ExitStack) -> None
     server.start()
     held.callback(server.stop)
     click.echo(f"health: {server.address}")
+
+
+def _lookup(cell: str, catalogue: Catalogue, url: str, bootstrap: str, held: ExitStack) -> Lookup:
+    try:
+        reader = open_reader(url)
+    except StoreUnusableError as error:
+        raise click.ClickException(f"{error}; name the right one with --store or BEMS_STORE") from error
+    held.callback(reader.close)
+    log = KafkaLogReader(
+        bootstrap, client_id="bems-receipts", answer_seconds=LOG_ANSWER_SECONDS, stall_seconds=LOG_ANSWER_SECONDS
+    )
+    topics = tuple(catalogue.stage_topics.values())
+    lookup = Lookup(Receipts(cell, topics, catalogue.partitions, reader, log).resolve)
+    held.callback(lookup.close)
+    return lookup
 
 
 def _check(catalogue: Catalogue, bootstrap: str, producer: KafkaProducer) -> ClusterCheck:

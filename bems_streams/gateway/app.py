@@ -13,6 +13,7 @@ from bems_streams.flows.accept import Accepted, Entrance, One, Outcome, Unproven
 from bems_streams.gateway.availability import Availability
 from bems_streams.gateway.body import RETRY_SOON, Gone, Receive, read_body
 from bems_streams.gateway.limits import InFlight, Limits, Ticket
+from bems_streams.gateway.lookup import RECEIPTS
 from bems_streams.gateway.problems import Kind, Refusal, field_problems
 from bems_streams.gateway.receipts import Answer, batch_answer, one_answer, refusal_answer, unavailable
 from bems_streams.gateway.request import CorrelationIds, encoding_of
@@ -62,7 +63,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        if scope["type"] == "http" and (scope["path"] in self._entrances or _is_hot(scope["path"])):
             await self._serve(scope, receive, send)
         else:
             await self._cold(scope, receive, send)
@@ -146,6 +147,11 @@ class Gateway:
 
     def _count(self, entrance: Entrance, outcome: str, events: int) -> None:
         self._counters[entrance.stage, outcome].inc(events)
+
+
+def _is_hot(path: str) -> bool:
+    """Also addresses that are nearly those of events: whoever posts there gets an answer that helps."""
+    return path.startswith(PREFIX) and not path.startswith(RECEIPTS)
 
 
 async def _send(answer: Answer, correlation_id: str, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The routes that are not hot: documentation, health, metrics, and a clear answer for everything else.
+"""The routes that are not hot: receipts, documentation, health, metrics, and a clear answer for everything else.
 
 Not here: taking events (app.py).
 """
@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from bems_streams.gateway.docs import docs_page
+from bems_streams.gateway.lookup import RECEIPTS, Lookup
 from bems_streams.gateway.problems import PROBLEM_TYPE, Kind, Refusal, document
 from bems_streams.gateway.receipts import JSON_TYPE
 from bems_streams.gateway.request import CorrelationIds
@@ -22,9 +23,16 @@ from bems_streams.health import Health
 _CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def cold_routes(api: Mapping[str, Any], health: Health) -> Starlette:
-    """/openapi.json, /docs, /healthz, /readyz, /metrics; problem documents for the rest."""
+def cold_routes(api: Mapping[str, Any], health: Health, lookup: Lookup) -> Starlette:
+    """/v1/receipts/…, /openapi.json, /docs, /healthz, /readyz, /metrics; problem documents for the rest."""
     machine, human = msgspec.json.format(msgspec.json.encode(api)), docs_page(api)
+
+    async def receipt(request: Request) -> Response:
+        found = await lookup(request.path_params["receipt"])
+        if isinstance(found, Refusal):
+            return _problem(request, found)
+        headers = {"cache-control": "no-store"}  # it changes any moment
+        return Response(msgspec.json.encode(found), media_type=JSON_TYPE.decode(), headers=headers)
 
     async def openapi(_: Request) -> Response:
         return Response(machine, media_type=JSON_TYPE.decode())
@@ -42,6 +50,7 @@ def cold_routes(api: Mapping[str, Any], health: Health) -> Starlette:
 
     return Starlette(
         routes=[
+            Route(f"{RECEIPTS}{{receipt:path}}", receipt),
             Route("/", home),
             Route("/docs", docs),
             Route("/openapi.json", openapi),
@@ -52,7 +61,7 @@ def cold_routes(api: Mapping[str, Any], health: Health) -> Starlette:
 
 
 async def _nothing_here(request: Request, _: Exception) -> Response:
-    detail = "post events to /v1/<stage>/events; /docs explains the rest"
+    detail = "post events to /v1/<stage>/events, look receipts up at /v1/receipts/<receipt>; /docs explains the rest"
     return _problem(request, Refusal(Kind.NOT_FOUND, detail))
 
 

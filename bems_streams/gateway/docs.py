@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, Final
 
+from bems_streams.gateway.openapi import RECEIPT_PATH
 from bems_streams.gateway.problems import Kind
 
 _STYLE: Final = """
@@ -21,8 +22,11 @@ border-bottom:1px solid var(--line)}:target{background:#fc03}
 _ADVICE: Final[Mapping[Kind, str]] = {
     Kind.INVALID_EVENT: "Correct every field that <code>problems</code> names; none of this event was kept.",
     Kind.INVALID_BODY: "Send one JSON object, or an array with at least one; check that it is complete.",
+    Kind.INVALID_RECEIPT: "Copy the whole <code>receipt</code> of the answer 202.",
     Kind.INVALID_HEADER: "Correct the header that <code>detail</code> names, or leave it out.",
     Kind.UNKNOWN_STAGE: "Use one of the addresses above.",
+    Kind.UNKNOWN_RECEIPT: "Check it against the answer 202; <code>detail</code> says what is known of that place.",
+    Kind.OTHER_CELL: "Ask a gateway of the cell that the receipt begins with.",
     Kind.NOT_FOUND: "Use one of the addresses above.",
     Kind.METHOD: "Use the method that the <code>Allow</code> header names.",
     Kind.SLOW_BODY: "Send it again, faster or in smaller parts.",
@@ -33,6 +37,7 @@ _ADVICE: Final[Mapping[Kind, str]] = {
     Kind.INTERNAL: "Send the same events again; report the correlation id if it persists.",
     Kind.UNAVAILABLE: "Wait as long as <code>Retry-After</code> says and send the same events again: "
     "the same <code>event_id</code> counts once.",
+    Kind.UNRESOLVED: "Ask again after <code>Retry-After</code>: store or log are away, the event is not in doubt.",
 }
 
 
@@ -57,13 +62,17 @@ def docs_page(document: Mapping[str, Any]) -> str:
 def _addresses(paths: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Addresses</h2><table>"
     for path, operations in paths.items():
-        yield f"<tr><td><code>POST {escape(path)}</code><td>{escape(operations['post']['summary'])}"
+        for method, operation in operations.items():
+            yield f"<tr><td><code>{method.upper()} {escape(path)}</code><td>{escape(operation['summary'])}"
     yield "</table>"
     path, operations = next(iter(paths.items()))
     post = operations["post"]
     body = json.dumps(post["requestBody"]["content"]["application/json"]["example"], indent=2)
     yield f"<p>{escape(post['description'])}</p><h2>Try it</h2><pre>"
     yield escape(f"curl -i \"$GATEWAY{path}\" -H 'Content-Type: application/json' -d '{body}'")
+    yield f"</pre><p>{escape(paths[RECEIPT_PATH]['get']['description'])}</p><pre>"
+    receipt = paths[RECEIPT_PATH]["get"]["parameters"][0]["example"]
+    yield escape(f'curl -i "$GATEWAY{RECEIPT_PATH.replace("{receipt}", receipt)}"')
     yield "</pre>"
 
 
@@ -90,6 +99,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 def _answers() -> Iterator[str]:
     yield "<h2>Answers</h2><table><tr><th>Status<th>Meaning<th>What to do"
+    yield "<tr><td>200<td>How the event of a receipt stands<td>Read <code>state</code> and <code>detail</code>."
     yield "<tr><td>202<td>Every event is durable; here are the receipts<td>Keep them if you like to audit."
     yield "<tr><td>207<td>An array of which only some events are durable<td>Look at each item's status."
     for kind in Kind:

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
+from bems_streams.domain.standing import Standing
 from bems_streams.gateway.limits import Limits
+from bems_streams.gateway.lookup import RECEIPTS
 from bems_streams.gateway.problems import PROBLEM_TYPE, Kind, ProblemDocument
 from bems_streams.gateway.receipts import JSON_TYPE, BatchReport, Receipt
 from bems_streams.topics import payload_schema
@@ -26,6 +28,9 @@ EXAMPLE: Final[Mapping[str, Any]] = {
     "currency": "EUR",
     "activity": "Vendor creates invoice",
 }
+RECEIPT_PATH: Final = f"{RECEIPTS}{{receipt}}"
+OF_RECEIPTS: Final = (Kind.INVALID_RECEIPT, Kind.UNKNOWN_RECEIPT, Kind.OTHER_CELL, Kind.UNRESOLVED)
+OF_BOTH: Final = (Kind.BUSY, Kind.INTERNAL)
 _REF: Final = "#/components/schemas/"
 _JSON: Final = JSON_TYPE.decode()
 _PROBLEM: Final = PROBLEM_TYPE.decode()
@@ -40,7 +45,10 @@ def openapi(stages: Sequence[str], limits: Limits, version: str) -> dict[str, An
             "version": version,
             "description": "Takes invoice events and answers once they are durable. 202 carries a receipt per event.",
         },
-        "paths": {f"/v1/{stage}/events": {"post": _post(stage, limits)} for stage in stages},
+        "paths": {
+            **{f"/v1/{stage}/events": {"post": _post(stage, limits)} for stage in stages},
+            RECEIPT_PATH: {"get": _get_receipt(stages[0])},
+        },
         "components": {"schemas": _schemas()},
     }
 
@@ -72,6 +80,32 @@ def _post(stage: str, limits: Limits) -> dict[str, Any]:
     }
 
 
+def _get_receipt(stage: str) -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        "200": _response("How the event stands now.", _JSON, {"$ref": f"{_REF}Standing"}),
+    }
+    _add_problems(responses, [*OF_RECEIPTS, *OF_BOTH])
+    return {
+        "operationId": "get_receipt",
+        "summary": "What became of an accepted event, by its receipt",
+        "description": (
+            "Every receipt of a 202 resolves. state is accepted (durable, not handled yet), stored, duplicate "
+            "(duplicate_of is the receipt that counts), retrying, dead_lettered, or missing, which must never happen."
+        ),
+        "parameters": [
+            {
+                "name": "receipt",
+                "in": "path",
+                "required": True,
+                "description": "cell/topic/partition/offset, as the 202 gave it; slashes as they are or as %2F.",
+                "schema": {"type": "string"},
+                "example": f"local-1/invoices.{stage}/4/1202",
+            }
+        ],
+        "responses": responses,
+    }
+
+
 def example(stage: str) -> dict[str, Any]:
     """An event that the gateway accepts for this stage."""
     return {**EXAMPLE, "stage": stage}
@@ -84,13 +118,17 @@ def _responses() -> dict[str, Any]:
         "202": _response("All events are durable.", _JSON, receipt_or_report),
         "207": _response("An array of which some events are durable; see each item.", _JSON, report),
     }
-    for kind in Kind:
-        known = responses.get(str(kind.status))
-        title = f"{known['description']} / {kind.title}" if known else kind.title
-        responses[str(kind.status)] = _response(title, _PROBLEM, {"$ref": f"{_REF}ProblemDocument"})
+    _add_problems(responses, [kind for kind in Kind if kind not in OF_RECEIPTS])
     for status in ("400", "503"):  # for an array, each item says what is wrong with it
         responses[status]["content"][_JSON] = {"schema": report}
     return responses
+
+
+def _add_problems(responses: dict[str, Any], kinds: Sequence[Kind]) -> None:
+    for kind in kinds:
+        known = responses.get(str(kind.status))
+        title = f"{known['description']} / {kind.title}" if known else kind.title
+        responses[str(kind.status)] = _response(title, _PROBLEM, {"$ref": f"{_REF}ProblemDocument"})
 
 
 def _response(description: str, media_type: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +136,7 @@ def _response(description: str, media_type: str, schema: Mapping[str, Any]) -> d
 
 
 def _schemas() -> dict[str, Any]:
-    _, ours = msgspec.json.schema_components([Receipt, ProblemDocument], ref_template=f"{_REF}{{name}}")
+    _, ours = msgspec.json.schema_components([Receipt, ProblemDocument, Standing], ref_template=f"{_REF}{{name}}")
     event: dict[str, Any] = payload_schema("event")["$defs"]["Event"]
     return {"Event": event, **ours, "BatchReport": _batch_report()}
 

@@ -23,8 +23,11 @@ class Kind(Enum):
 
     INVALID_EVENT = ("invalid-event", 400, "The event is not acceptable")
     INVALID_BODY = ("invalid-body", 400, "The body is not acceptable")
+    INVALID_RECEIPT = ("invalid-receipt", 400, "This is no receipt")
     INVALID_HEADER = ("invalid-header", 400, "A request header is not acceptable")
     UNKNOWN_STAGE = ("unknown-stage", 404, "There is no such stage")
+    UNKNOWN_RECEIPT = ("unknown-receipt", 404, "No such receipt was given")
+    OTHER_CELL = ("other-cell", 404, "The receipt is of another cell")
     NOT_FOUND = ("not-found", 404, "There is nothing at this address")
     METHOD = ("method-not-allowed", 405, "This address does not take this method")
     SLOW_BODY = ("slow-body", 408, "The body did not arrive in time")
@@ -34,6 +37,7 @@ class Kind(Enum):
     BUSY = ("busy", 429, "Too much is in flight")
     INTERNAL = ("internal", 500, "The gateway made a mistake")
     UNAVAILABLE = ("unavailable", 503, "Events cannot be made durable now")
+    UNRESOLVED = ("unresolved", 503, "The receipt cannot be looked up now")
 
     def __init__(self, slug: str, status: int, title: str) -> None:
         self.slug = slug

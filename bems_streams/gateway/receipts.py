@@ -13,6 +13,7 @@ import msgspec
 from bems_streams.domain.event import instant
 from bems_streams.domain.failures import Poison
 from bems_streams.flows.accept import Accepted, Outcome, Unproven
+from bems_streams.flows.receipt import receipt_text
 from bems_streams.gateway.problems import PROBLEM_TYPE, Header, Kind, ProblemDocument, Refusal, document, field_problems
 
 JSON_TYPE: Final = b"application/json"
@@ -62,7 +63,7 @@ def receipt(accepted: Accepted, cell: str, status: int | None = None) -> Receipt
         partition=partition,
         offset=offset,
         accepted_at=_rfc3339(accepted.proof.accepted_us),
-        receipt=f"{cell}/{topic}/{partition}/{offset}",
+        receipt=receipt_text(cell, accepted.proof.at),
     )
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from bems_streams.flows.resolve import Resolution, Unknown
 from bems_streams.gateway.app import Gateway
 from bems_streams.gateway.availability import Availability
 from bems_streams.gateway.cold import cold_routes
 from bems_streams.gateway.limits import Limits
+from bems_streams.gateway.lookup import Lookup
 from bems_streams.gateway.openapi import openapi
 from bems_streams.health import Health
 from bems_streams.metrics import GatewayMetrics
@@ -79,8 +81,18 @@ class Reply:
 class Bench:
     """A gateway over a MemoryLog, taking events unless `away` says why not."""
 
-    def __init__(self, *, log: MemoryLog | None = None, limits: Limits | None = None, away: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        log: MemoryLog | None = None,
+        limits: Limits | None = None,
+        away: str | None = None,
+        resolve: Callable[[str], Resolution] = lambda receipt: Unknown(f"nobody was asked about {receipt}"),
+        stage_topics: Mapping[str, str] = STAGE_TOPICS,
+        answer_seconds: float = 5.0,
+    ) -> None:
         self.log = log or MemoryLog()
+        self.lookup = Lookup(resolve, answer_seconds)
         self.availability = Availability()
         self.availability.learn(away)
         self.registry = CollectorRegistry()
@@ -88,12 +100,12 @@ class Bench:
         health = Health("gateway", self.registry, self.availability.readiness)
         self.app = Gateway(
             cell="cell-7",
-            stage_topics=STAGE_TOPICS,
+            stage_topics=stage_topics,
             appender=self.log,
             availability=self.availability,
             limits=limits,
             metrics=GatewayMetrics(self.registry),
-            cold=cold_routes(openapi([*STAGE_TOPICS], limits, "0.0"), health),
+            cold=cold_routes(openapi([*stage_topics], limits, "0.0"), health, self.lookup),
         )
 
     async def send(

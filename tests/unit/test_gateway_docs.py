@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bems_streams.gateway.problems import Kind
 from tests.unit.gateway_kit import STAGE_TOPICS, Bench, encoded, event
 
 
@@ -18,7 +19,13 @@ async def test_the_cold_routes_answer() -> None:
     assert (await bench.send(method="GET", path="/healthz")).json["status"] == "alive"
     assert docs.headers["content-type"].startswith("text/html")
     assert b"<script" not in docs.body
-    assert set(api.json["paths"]) == {f"/v1/{stage}/events" for stage in STAGE_TOPICS}
+    entrances = {f"/v1/{stage}/events" for stage in STAGE_TOPICS}
+    assert {path: set(methods) for path, methods in api.json["paths"].items()} == {
+        **{path: {"post"} for path in entrances},
+        "/v1/receipts/{receipt}": {"get"},
+    }
+    assert all(f"<code>POST {path}</code>".encode() in docs.body for path in entrances)
+    assert b"<code>GET /v1/receipts/{receipt}</code>" in docs.body
     assert (await bench.send(method="DELETE", path="/docs")).headers["allow"] == "GET, HEAD"
 
 
@@ -31,6 +38,22 @@ async def test_every_problem_type_is_explained_where_its_uri_points() -> None:
     for reply in replies:
         anchor = reply.json["type"].removeprefix("/docs#")
         assert f'id="{anchor}"' in docs
+    assert all(f'id="{kind.slug}"' in docs for kind in Kind)
+
+
+async def test_every_problem_belongs_to_the_addresses_that_can_answer_with_it() -> None:
+    """A client that is generated from the document handles what can come, and nothing else."""
+    paths = (await Bench().send(method="GET", path="/openapi.json")).json["paths"]
+
+    receipt = paths["/v1/receipts/{receipt}"]["get"]["responses"]
+    assert set(receipt) == {"200", "400", "404", "429", "500", "503"}
+    told = receipt["404"]["description"] + receipt["503"]["description"] + receipt["400"]["description"]
+    post = str(paths["/v1/posting/events"]["post"]["responses"])
+    for kind in (Kind.INVALID_RECEIPT, Kind.UNKNOWN_RECEIPT, Kind.OTHER_CELL, Kind.UNRESOLVED):
+        assert kind.title in told
+        assert kind.title not in post
+    for kind in (Kind.UNAVAILABLE, Kind.INVALID_EVENT, Kind.UNKNOWN_STAGE, Kind.BUSY):
+        assert kind.title in post
 
 
 async def test_the_documents_own_example_is_accepted() -> None:
@@ -39,6 +62,8 @@ async def test_the_documents_own_example_is_accepted() -> None:
     api = (await bench.send(method="GET", path="/openapi.json")).json
 
     for path, operations in api["paths"].items():
+        if "post" not in operations:
+            continue
         example = operations["post"]["requestBody"]["content"]["application/json"]["example"]
         assert (await bench.send(encoded(example), path=path)).status == 202
 
@@ -59,4 +84,4 @@ async def test_every_reference_of_the_openapi_document_resolves() -> None:
 
     schemas = {f"#/components/schemas/{name}" for name in api["components"]["schemas"]}
     assert references(api) <= schemas
-    assert "#/components/schemas/Event" in references(api)
+    assert {"#/components/schemas/Event", "#/components/schemas/Standing"} <= references(api)
