@@ -44,7 +44,7 @@ def read_event(raw: bytes | None, accepted_us: int = 0) -> PlainEvent | None:
         occurred = datetime.fromisoformat(found["occurred_at"])
         names = (found["event_id"], found["invoice_id"], found["stage"])
         facts = tuple([found.get(name) for name in TEXTS] + [_plain(found.get(name)) for name in AMOUNTS])
-        if not all(isinstance(name, str) for name in names):
+        if not all(isinstance(name, str) for name in names) or not all(isinstance(f, str | None) for f in facts):
             return None
         return PlainEvent(*names, (occurred - _EPOCH) // _MICROSECOND, accepted_us, facts)
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):  # msgspec's are ValueErrors
@@ -156,17 +156,17 @@ def shown(document: Mapping[str, Any]) -> Expected:
     return Expected(
         status=document["status"],
         stage=document["stage"],
-        entered_us=_moment(document["stage_entered_at"]),
-        deadline_us=None if document["deadline"] is None else _moment(document["deadline"]),
-        last_occurred_us=_moment(document["last_occurred_at"]),
+        entered_us=moment_us(document["stage_entered_at"]),
+        deadline_us=None if document["deadline"] is None else moment_us(document["deadline"]),
+        last_occurred_us=moment_us(document["last_occurred_at"]),
         events=document["events"],
         skipped=tuple(document["skipped_stages"]),
         stages={
             name: StageSum(
                 stage["events"],
-                _moment(stage["first_occurred_at"]),
-                _moment(stage["last_occurred_at"]),
-                _moment(stage["first_accepted_at"]),
+                moment_us(stage["first_occurred_at"]),
+                moment_us(stage["last_occurred_at"]),
+                moment_us(stage["first_accepted_at"]),
             )
             for name, stage in document["stages"].items()
         },
@@ -174,5 +174,6 @@ def shown(document: Mapping[str, Any]) -> Expected:
     )
 
 
-def _moment(text: str) -> int:
+def moment_us(text: str) -> int:
+    """RFC 3339 to microseconds since 1970 UTC. ValueError for anything else."""
     return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
