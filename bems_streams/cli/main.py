@@ -17,9 +17,12 @@ COMMANDS: Final = {
     "simulate": ("bems_streams.cli.simulate:command", "Send made-up but realistic invoices through a gateway."),
     "feed": ("bems_streams.cli.feed:command", "Send a file of events through a gateway."),
     "invoice": ("bems_streams.cli.invoice:command", "Show one invoice with its timeline."),
+    "receipt": ("bems_streams.cli.receipt:command", "What became of an accepted event, by its receipt."),
     "stuck": ("bems_streams.cli.stuck:command", "List stuck invoices, longest first."),
+    "ledger": ("bems_streams.cli.ledger:command", "What was accepted, and what became of it; proven."),
     "export": ("bems_streams.cli.export:command", "Write events or invoices to a file."),
     "demo": ("bems_streams.cli.demo:command", "A whole cell on this machine, fed and watched."),
+    "prove": ("bems_streams.cli.prove:command", "Break a cell on this machine under load: nothing may be lost."),
 }
 WORKER_HELP: Final = "Run an agent: tracker or sink."
 
