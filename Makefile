@@ -6,9 +6,10 @@ STAMP := $(VENV)/.installed
 DEMO ?=
 BENCH ?=
 TEST ?=
+PROVE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench lock clean
+.PHONY: help install demo prove test check format bench lock clean
 
 help: ## list these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ install: $(STAMP) ## create .venv with the locked dependencies and the bems comm
 
 demo: $(STAMP) ## one whole cell on this machine (DEMO="--help" lists the options)
 	@$(BIN)/bems demo $(DEMO)
+
+prove: $(STAMP) ## break a cell of three brokers under load, and show that nothing is lost (PROVE="--minutes 2 --seed 7")
+	@$(BIN)/bems prove $(PROVE)
 
 test: $(STAMP) ## every test tier; says which tiers ran (TEST="tests/unit" for a part)
 	@$(BIN)/python -m pytest $(TEST)

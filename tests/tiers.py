@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-TIERS: Final = ("unit", "contract", "agents", "integration", "e2e")
+TIERS: Final = ("unit", "contract", "agents", "integration", "e2e", "chaos")
 """In the order of running. All are required: asked for everything, a run without one of them, or with a skip, fails."""
 
 SELECTIVE: Final = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "last_failed_no_failures")
