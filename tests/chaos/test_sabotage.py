@@ -1,4 +1,4 @@
-"""A proof that passed on a broken product would prove nothing: each promise taken out must break the guarantee it keeps."""
+"""A proof that a broken product passes proves nothing: each promise taken out must break the guarantee that it keeps."""
 
 import sys
 from pathlib import Path
@@ -10,10 +10,9 @@ from tests.chaos.proofs import prove
 from tests.chaos.sabotage import SABOTAGES
 from tests.support import REPOSITORY
 
-
 CASES = [
-    ("ack-before-the-write", ["store-away", "kill-sink"], 3, {"G1"}),
-    ("commit-past-a-gap", ["store-away", "kill-sink"], 3, {"G1"}),
+    ("ack-before-the-write", ["store-away", "kill-sink"], 27, {"G1"}),
+    ("commit-past-a-gap", ["store-away", "kill-sink"], 27, {"G1"}),
     ("skip-the-changelog", ["kill-tracker"], 1, {"G3"}),
 ]
 
@@ -25,7 +24,7 @@ def test_a_broken_promise_is_found(
 ) -> None:
     """Not closed, and the guarantee that went is named, with what it cost."""
     program = (sys.executable, str(REPOSITORY / "tests" / "chaos" / "sabotage.py"), sabotage)
-    proof = prove(ProveOptions(tmp_path / "proof", 0.75, 200.0, seed, faults, program=program))
+    proof = prove(ProveOptions(tmp_path / "proof", 0.6, 200.0, seed, faults, program=program))
 
     assert not proof.closed
     assert broken <= proof.broken.keys()
