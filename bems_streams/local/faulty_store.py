@@ -51,7 +51,8 @@ class Troubles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slow_seconds: float = 0.0
     refuse: tuple[Refusals, ...] = ()
     hot_window_seconds: float | None = None
-    """Events that happened longer ago than this are taken among the late ones only."""
+    """Events that happened longer ago than this are taken among the late ones only: this share of them, by a hash."""
+    late_share: float = 1.0
 
 
 def ask_for(path: Path, troubles: Troubles) -> None:
@@ -158,6 +159,8 @@ def _refused(how_often: str) -> StoreRefused:
 
 def _too_old(row: EventRow, troubles: Troubles, now_us: int) -> OutsideHotWindow | None:
     if troubles.hot_window_seconds is None or row.occurred_us >= now_us - troubles.hot_window_seconds * 1e6:
+        return None
+    if _place("late", row.event_id) >= troubles.late_share * _SHARES:
         return None
     return OutsideHotWindow((Problem("occurred_at", f"is more than {troubles.hot_window_seconds:g} s ago"),))
 

@@ -38,7 +38,7 @@ class VisibilityProbe:
     def seen(self) -> Seen:
         """So far."""
         latencies = sorted(self._latencies_us)
-        return Seen(len(latencies), _percentile_ms(latencies, 50), _percentile_ms(latencies, 99))
+        return Seen(len(latencies), percentile_ms(latencies, 50), percentile_ms(latencies, 99))
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
@@ -63,7 +63,8 @@ class VisibilityProbe:
         self._thread.join()
 
 
-def _percentile_ms(latencies_us: Sequence[int], percent: int) -> float | None:
+def percentile_ms(latencies_us: Sequence[int], percent: int) -> float | None:
+    """Nearest rank, of sorted microseconds; None of none."""
     if not latencies_us:
         return None
     rank = -(-len(latencies_us) * percent // 100)  # ceiling

@@ -178,6 +178,15 @@ def test_old_events_go_in_by_the_late_way_only(rig: Rig) -> None:
     assert [len(rig.inner.batches[0].events), len(rig.inner.batches[0].late_events)] == [1, 1]
 
 
+def test_the_late_way_can_be_for_a_share_of_the_old_ones(rig: Rig) -> None:
+    """So that one write has old events of both kinds."""
+    rig.ask(hot_window_seconds=10, late_share=0.2)
+
+    outcomes = rig.write([row(number, occurred_us=0) for number in range(1000)])
+
+    assert 120 < sum(isinstance(outcome, OutsideHotWindow) for outcome in outcomes) < 280
+
+
 def test_late_events_can_be_refused_too(rig: Rig) -> None:
     """Outcomes of the late ones follow those of the others."""
     rig.ask(refuse=[Refusals(salt="s", for_ever=1.0)])

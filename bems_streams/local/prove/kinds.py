@@ -79,8 +79,8 @@ _ALL: Final[Sequence[Kind]] = (
         hold_seconds=(5.0, 10.0), amount=(0.002, 0.02),
     ),
     Kind(
-        "store-late", "the store takes older events only by its late way in", ("G8", "G10"), Zone.STORE,
-        hold_seconds=(5.0, 10.0), amount=(10.0, 60.0),
+        "store-late", "the store takes a share of old events only by its late way in", ("G8", "G10"), Zone.STORE,
+        hold_seconds=(4.0, 8.0), amount=(0.05, 0.5),
     ),
     Kind(
         "wipe-tracker", "a tracker loses its disk while it is down", ("G3", "G5"), Zone.WORKERS, ("tracker",),

@@ -1,0 +1,176 @@
+"""What faults can do to a running cell, and how to tell whether it is whole: the verbs, each of them safe to repeat.
+
+Not here: which fault does what (faults.py), when (engine.py).
+"""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from bems_streams.local.addresses import role_of
+from bems_streams.local.cell import Cell
+from bems_streams.local.faulty_store import Troubles, ask_for
+from bems_streams.local.prove.load_books import Control, read_counters, write_control
+from bems_streams.local.skewed_clock import set_offset
+from bems_streams.local.supervisor import ChildState
+
+BROKER: Final = "broker"
+STOP_SECONDS: Final = 30.0
+ASK_SECONDS: Final = 3.0
+BURST_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 0.25
+
+
+class Cluster:
+    """A cell that a proof runs on. `store_control`, `clocks`, `load`: the files that troubles are asked for in.
+
+    Thread-safe as long as faults that overlap act on different zones.
+    """
+
+    def __init__(self, cell: Cell, store_control: Path, clocks: Mapping[str, Path], load: Path) -> None:
+        self.cell = cell
+        self.ending = threading.Event()
+        self._store_control = store_control
+        self._clocks = clocks
+        self._load = load
+        self._troubles = Troubles()
+        self._visitors: set[str] = set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, or less when the proof is ending."""
+        self.ending.wait(seconds)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; whoever keeps it starts it again."""
+        if role_of(name) == BROKER:
+            self._signal(name, signal.SIGKILL)
+        else:
+            self.cell.processes.kill(name)
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP: it keeps its sockets and its beliefs."""
+        self._signal(name, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """SIGCONT."""
+        self._signal(name, signal.SIGCONT)
+
+    def lose(self, name: str) -> None:
+        """Kill a broker, and keep it down."""
+        self.cell.lose_broker(_number(name))
+
+    def regain(self, name: str) -> None:
+        """Start a lost broker."""
+        if _number(name) not in self.cell.kafka.pids:
+            self.cell.regain_broker(_number(name))
+
+    def stop(self, name: str, deadline_seconds: float = STOP_SECONDS) -> None:
+        """SIGTERM, SIGKILL after the deadline; it stays down until `start`."""
+        self.cell.processes.stop(name, deadline_seconds)
+
+    def start(self, name: str) -> None:
+        """Start what `stop` ended."""
+        status = next(status for status in self.cell.processes.statuses() if status.name == name)
+        if status.state is ChildState.STOPPED:
+            self.cell.processes.start_again(name)
+
+    def restart(self, name: str) -> None:
+        """Stop it in good order and start it again."""
+        if role_of(name) == BROKER:
+            self.cell.restart_broker(_number(name))
+        else:
+            self.stop(name)
+            self.start(name)
+
+    def wipe(self, name: str) -> None:
+        """Lose the disk of a worker that is down."""
+        shutil.rmtree(self.cell.state_of(name))
+
+    def join(self, role: str) -> None:
+        """One more worker of an agent, without a name in the group: it comes and goes by a rebalance."""
+        name, spec = f"{role}-visitor", self.cell.spec(f"{role}-0")
+        command = list(spec.command)
+        place = command.index("--instance")
+        del command[place : place + 2]
+        command[command.index("--health-port") + 1] = "0"
+        if name in self._visitors:
+            self.start(name)
+        else:
+            self._visitors.add(name)
+            log = spec.log_path.with_name(f"{name}.log")
+            self.cell.processes.start(replace(spec, name=name, command=command, log_path=log))
+
+    def leave(self, role: str) -> None:
+        """The additional worker goes, in good order."""
+        self.stop(f"{role}-visitor")
+
+    def store(self, change: Callable[[Troubles], Troubles]) -> None:
+        """Change what the store suffers from."""
+        self._troubles = change(self._troubles)
+        ask_for(self._store_control, self._troubles)
+
+    def clock(self, name: str, seconds: float) -> None:
+        """Make a worker's clock wrong by so much; 0 makes it right."""
+        set_offset(self._clocks[name], seconds)
+
+    def burst(self, control: Control) -> None:
+        """Ask the load for a burst; returns once it has obeyed. TimeoutError."""
+        write_control(self._load, control)
+        end = time.monotonic() + BURST_SECONDS
+        while not self.ending.is_set():
+            counters = read_counters(self._load)
+            if counters is not None and counters.control == control:
+                return
+            if time.monotonic() > end:
+                raise TimeoutError(f"the load did not obey {control} within {BURST_SECONDS:g} s: see its log")
+            self.pause(LOOK_SECONDS)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Every process, brokers last."""
+        brokers = range(1, self.cell.options.brokers + 1)
+        return [*self.cell.options.roles, *(f"{BROKER}-{number}" for number in brokers)]
+
+    def not_ready(self) -> Mapping[str, str]:
+        """Who is not what it should be, with the reason; empty when the cell is whole."""
+        found = dict(self.cell.addresses.not_ready())
+        down = [number for number in range(1, self.cell.options.brokers + 1) if number not in self.cell.kafka.pids]
+        found.update({f"{BROKER}-{number}": "is down" for number in down})
+        behind = self._behind()
+        return found if behind is None else {**found, "brokers": behind}
+
+    def await_ready(self, deadline_seconds: float) -> Mapping[str, str]:
+        """Wait until the cell is whole, or the proof is ending. Returns who is not ready at the deadline."""
+        end = time.monotonic() + deadline_seconds
+        while (missing := self.not_ready()) and time.monotonic() < end and not self.ending.is_set():
+            self.pause(LOOK_SECONDS)
+        return missing
+
+    def _behind(self) -> str | None:
+        """Partitions that not every broker has up to the end."""
+        client = AdminClient({"bootstrap.servers": self.cell.kafka.bootstrap, "log_level": 0})
+        try:
+            topics = client.list_topics(timeout=ASK_SECONDS).topics.values()
+        except KafkaException as error:
+            return f"do not answer ({error.args[0].name()})"
+        behind = sum(len(p.isrs) < len(p.replicas) for topic in topics for p in topic.partitions.values())
+        return f"{behind} partitions are not on all of their brokers yet" if behind else None
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        """To a process that is there; one that is being started again is hit next time."""
+        pid = self.cell.kafka.pids.get(_number(name)) if role_of(name) == BROKER else self.cell.pid(name)
+        if pid is not None:
+            os.kill(pid, number)
+
+
+def _number(broker: str) -> int:
+    return int(broker.rpartition("-")[2])
