@@ -140,11 +140,13 @@ def _take(books: Books, note: NoteRow) -> Record | None:
 
 
 def _replaces(note: NoteRow, present: NoteRow) -> bool:
-    """Whether a note is news. A wait that was over when the record was given up is not: its batch was written again."""
+    """Whether a note is news. A wait that ends before the present one, or that was over when the record was given up,
+    is not: its batch was written again.
+    """
     if isinstance(note, DeadLetterRow):
         return isinstance(present, RetryRow)
     if isinstance(present, RetryRow):
-        return note.attempts > present.attempts
+        return (note.not_before_us, note.attempts) > (present.not_before_us, present.attempts)
     return note.not_before_us > present.stored_us
 
 

@@ -1,8 +1,10 @@
 """One fresh store per test, for every scheme of the registry."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -35,6 +37,13 @@ class Pair:
         self.reader.close()
         if self._store is not None:
             self._store.close()
+
+
+@contextmanager
+def fresh(scheme: str) -> Iterator[Backend]:
+    """An empty store, as often as a test needs one."""
+    with TemporaryDirectory() as folder:
+        yield backend_of(FRESH_URLS[scheme](Path(folder)))
 
 
 @pytest.fixture(params=sorted(STORES))

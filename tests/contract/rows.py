@@ -2,10 +2,22 @@
 
 from typing import Any
 
-from bems_streams.ports import AlertRow, Coordinates, DeadLetterRow, EventRow, InvoiceRow, RetryRow
+from bems_streams.ports import (
+    MINUTE_US,
+    AlertRow,
+    Coordinates,
+    DeadLetterRow,
+    EventRow,
+    Handled,
+    InvoiceRow,
+    RetryRow,
+    Span,
+)
 
 NOW_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
+MINUTE = NOW_US // MINUTE_US * MINUTE_US
+"""Start of the minute that NOW_US lies in."""
 
 
 def at(offset: int, partition: int = 0, topic: str = "invoices.ingestion") -> Coordinates:
@@ -75,3 +87,22 @@ def alert(invoice_id: str = "INV-1", kind: str = "stuck", **changes: Any) -> Ale
     """An alert about an invoice in ingestion."""
     row = AlertRow(invoice_id, "ingestion", NOW_US + SECOND_US, kind, NOW_US + 2 * SECOND_US, '{"kind":"stuck"}')
     return row._replace(**changes)
+
+
+def handled(first: int, until: int, partition: int = 0, topic: str = "invoices.ingestion") -> Handled:
+    """The sink read these offsets."""
+    return Handled("sink", topic, partition, first, until)
+
+
+def span(
+    first: int,
+    until: int,
+    stored: int = 0,
+    duplicates: int = 0,
+    dead_lettered: int = 0,
+    retrying: int = 0,
+    **changes: Any,
+) -> Span:
+    """A span of the sink's in NOW_US's minute."""
+    counts = (stored, duplicates, dead_lettered, retrying)
+    return Span("sink", "invoices.ingestion", 0, first, until, MINUTE, *counts, {})._replace(**changes)

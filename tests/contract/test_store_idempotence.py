@@ -2,8 +2,6 @@
 
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 from bems_streams.adapters.stores import STORES, Backend, backend_of
 from bems_streams.domain.failures import Failure
 from bems_streams.ports import DeadLetterRow, EventRow, InvoiceRow, StageStanding, StoreBatch, StoreCounts, WriteOutcome
-from tests.contract.conftest import FRESH_URLS
+from tests.contract.conftest import fresh
 from tests.contract.rows import NOW_US, SECOND_US, dead_letter, event, invoice
 
 Record = EventRow | DeadLetterRow
@@ -84,10 +82,6 @@ def content(backend: Backend) -> tuple[StoreCounts, *tuple[object, ...]]:
     return seen
 
 
-def fresh(scheme: str, folder: str) -> Backend:
-    return backend_of(FRESH_URLS[scheme](Path(folder)))
-
-
 @pytest.mark.parametrize("scheme", sorted(STORES))
 @settings(max_examples=60, deadline=None)
 @given(delivery=deliveries())
@@ -98,9 +92,7 @@ def test_any_delivery_of_a_log_gives_what_one_pass_gives(
     log, batches = delivery
     once = backend_of("memory:")
     deliver(once, [[record] for record in log])
-    with TemporaryDirectory() as folder:
-        backend = fresh(scheme, folder)
-
+    with fresh(scheme) as backend:
         outcomes = deliver(backend, batches)
 
         counts, *_ = found = content(backend)
@@ -138,8 +130,7 @@ def test_any_delivery_of_a_log_gives_what_one_pass_gives(
 def test_standing_always_equals_what_the_invoices_say(scheme: str, batches: list[list[InvoiceRow]]) -> None:
     """Sums that are kept agree with sums that are computed, whatever came in whatever order."""
     once = backend_of("memory:")
-    with TemporaryDirectory() as folder:
-        backend = fresh(scheme, folder)
+    with fresh(scheme) as backend:
         for target in (once, backend):
             store = target.open_store()
             for batch in batches:
