@@ -110,3 +110,33 @@ class ConsoleMetrics:
     def look(self, outcome: str) -> None:
         """Count one look."""
         self._looks.labels(outcome).inc()
+
+
+class LedgerMetrics:
+    """What verifying the ledger found, at its newest look; everything is 0 while the ledger is closed."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"bems_ledger_{name}", text, labels, registry=registry)
+
+        self._missing = gauge("missing_events", "Accepted events that are nowhere.", "agent", "stage")
+        self._overdue = gauge("overdue_events", "Accepted longer ago than promised, not handled.", "agent", "stage")
+        self._ranges = gauge("unaccounted_ranges", "Ranges of offsets without a ledger entry.", "agent")
+        self._miscounts = gauge("miscounts", "Ledger entries that differ from rows or log.", "agent")
+        self._values = gauge("value_differences", "Rows or entries with another amount than accepted.", "agent")
+        self.last_verified = gauge("last_verified_timestamp_seconds", "When the newest hours were looked at.")
+        self.whole_verified = gauge("whole_verified_timestamp_seconds", "Every hour was looked at since; 0: not yet.")
+        self.verify_seconds = Histogram(
+            "bems_ledger_verify_seconds", "One look.", buckets=LATENCY_BUCKETS, registry=registry
+        )
+
+    def events(self, agent: str, stage: str, missing: int, overdue: int) -> None:
+        """What one agent lacks of one stage."""
+        self._missing.labels(agent, stage).set(missing)
+        self._overdue.labels(agent, stage).set(overdue)
+
+    def account(self, agent: str, *, unaccounted_ranges: int, miscounts: int, value_differences: int) -> None:
+        """What is wrong with one agent's account."""
+        self._ranges.labels(agent).set(unaccounted_ranges)
+        self._miscounts.labels(agent).set(miscounts)
+        self._values.labels(agent).set(value_differences)

@@ -6,8 +6,8 @@ ahead of the one before. What still looks wrong is asked again before it is said
 Not here: the parts (ledger/), when it is run (cli/ledger.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ from bems_streams.flows.ledger.findings import Finding, Grouping, Kind, Reconcil
 from bems_streams.flows.ledger.gaps import examine_gaps
 from bems_streams.flows.ledger.sheet import Sheet
 from bems_streams.flows.ledger.spans import examine_spans, is_whole
-from bems_streams.flows.ledger.tail import examine_ends, examine_overdue, examine_rows
+from bems_streams.flows.ledger.tail import examine_ends, examine_rows, examine_waiting
 from bems_streams.ports import (
     MINUTE_US,
     STORE_AGENT,
@@ -36,6 +36,7 @@ from bems_streams.topics import Catalogue
 HOUR_US: Final = 60 * MINUTE_US
 PROMISE_US: Final = 120_000_000
 """What is accepted is handled within this time."""
+FIRST_OFFSETS: Final = 10
 FOREVER_US: Final = 2**62
 ROW_PER_RECORD: Final = frozenset(RecordOutcome)
 ROW_WHEN_SET_ASIDE: Final = frozenset({RecordOutcome.DEAD_LETTERED, RecordOutcome.RETRYING})
@@ -68,6 +69,14 @@ class Scope:
                 for agent in catalogue.agents
                 if topics & set(catalogue.reads(agent))
             ],
+        )
+
+    def only(self, topics: Collection[str], agents: Collection[str]) -> "Scope":
+        """The part that these name; what names nothing is not narrowed."""
+        return replace(
+            self,
+            stage_of={topic: stage for topic, stage in self.stage_of.items() if not topics or topic in topics},
+            books=[books for books in self.books if not agents or books.agent in agents],
         )
 
     @property
@@ -133,8 +142,8 @@ class Reconciler:
 
     def oldest_us(self) -> int:
         """About when the oldest record was accepted that the log still holds; now for an empty log."""
-        firsts = {place: Extent(e.start, e.start + 1) for place, e in self._log.extents(self._scope.places).items()}
-        return min((record.accepted_us for record in self._log.read(firsts)), default=self._clock.now_us())
+        first = self._evidence.first_records(self._log.extents(self._scope.places), FIRST_OFFSETS)
+        return min((records[0].accepted_us for records in first.values()), default=self._clock.now_us())
 
     def _frame(self, since_us: int, until_us: int | None, now_us: int) -> _Frame:
         places = self._scope.places
@@ -196,19 +205,16 @@ class Reconciler:
         examine_gaps(self._evidence, books, gaps, sheet)
 
     def _tail(self, books: Books, frame: _Frame, positions: Offsets, sheet: Sheet) -> int:
-        waiting = {}
-        for place, extent in frame.log.items():
-            position = max(positions.get(place, extent.start), extent.start)
-            waiting[place] = Extent(position, max(position, extent.end))
-        overdue = {
-            place: Extent(position, frame.due[place])
-            for place, (position, _) in waiting.items()
-            if position < frame.due[place]
+        """What waits at the end of each partition, and what stands beyond an end. Returns how many records wait."""
+        waiting = {
+            place: Extent(max(start, positions.get(place, start)), end)
+            for place, (start, end) in frame.log.items()
+            if positions.get(place, start) < end
         }
-        examine_overdue(self._evidence, books, overdue, sheet)
+        number = examine_waiting(self._evidence, books, waiting, frame.due, sheet)
         examine_ends(self._evidence, books, positions, {place: e.end for place, e in frame.log.items()}, sheet)
         examine_rows(self._evidence, books, sheet)
-        return sum(end - start for start, end in waiting.values())
+        return number
 
 
 def _as_told(span: Span) -> Tally:

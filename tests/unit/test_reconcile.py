@@ -75,12 +75,13 @@ class TestClosed:
         world.log.mark((TOPIC, 0), world.clock.us)
         world.accept("E-3")
         world.handle()
-        world.log.mark((TOPIC, 0), world.clock.us)
+        for _ in range(150):
+            world.log.mark((TOPIC, 0), world.clock.us)
         world.pass_seconds(1_000)
 
         result = world.reconciler.verify(look=look)
 
-        assert (result.findings, result.closed) == ((), True)
+        assert (result.findings, result.closed, result.waiting) == ((), True, False)
 
     def test_what_was_proven_of_the_log_is_not_read_again(self) -> None:
         """Markers cost one look, not one every time."""
@@ -338,8 +339,24 @@ class TestWaiting:
 
         result = world.reconciler.verify()
 
-        assert len(result.findings) == 21
+        assert [found.event_id for found in result.findings] == [*(f"N-{number}" for number in range(20)), None]
         assert result.count(Kind.OVERDUE, "sink") == 300
+        assert result.pending == {"sink": 300, "tracker": 0}
+
+    def test_overdue_records_behind_a_long_aborted_transaction_are_named(self, world: World) -> None:
+        """Whose offsets belong to no record."""
+        for _ in range(150):
+            world.log.mark((TOPIC, 0), world.clock.us)
+        world.accept("E-5")
+        world.accept("E-6")
+        world.pass_seconds(121)
+        world.accept("E-7")
+        world.tracker()
+
+        result = world.reconciler.verify()
+
+        assert named(result) == [("overdue", "sink", f"{AT}155", "E-5"), ("overdue", "sink", f"{AT}156", "E-6")]
+        assert result.pending == {"sink": 3, "tracker": 0}
 
     def test_what_was_handled_between_two_questions_is_no_loss(self, world: World) -> None:
         """The broker is asked first; what agents do then only brings the ledger further."""

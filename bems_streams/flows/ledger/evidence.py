@@ -83,7 +83,7 @@ class Evidence:
     def __init__(self, log: LogReader, store: StoreReader, stage_of: Mapping[str, str]) -> None:
         self.store = store
         self._log = log
-        self._stage_of = stage_of
+        self.stage_of = stage_of
         self._proven: set[tuple[object, ...]] = set()
 
     def records(self, ranges: Mapping[Place, Sequence[Extent]]) -> Iterator[list[RawRecord]]:
@@ -123,7 +123,7 @@ class Evidence:
 
     def value(self, record: RawRecord) -> Value:
         """The amount that was accepted, if the record is a good event with one."""
-        event = decode_event(record, self._stage_of[record.at.topic])
+        event = decode_event(record, self.stage_of[record.at.topic])
         if not isinstance(event, Event) or event.currency is None or event.invoice_amount is None:
             return {}
         return {event.currency: format(event.invoice_amount, "f")}

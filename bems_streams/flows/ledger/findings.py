@@ -104,7 +104,7 @@ class Reconciliation:
     """Broker, ledger and rows compared, for what was accepted from `since_us` to before `until_us`.
 
     counts      records by kind of finding, all of them; `findings` lists at most MAX_NAMED
-    pending     offsets accepted and not handled yet, by agent; may include markers of transactions
+    pending     records accepted and not handled yet, by agent; where they are many, offsets
     unprovable  offsets without an entry whose records, if any, retention has deleted: nobody can tell any more
     unsettled   ledger entries that changed whenever they were looked at: for the next look
     """
@@ -126,9 +126,14 @@ class Reconciliation:
         """Nothing is wrong, and every currency adds up. What is still being handled in time is not wrong."""
         return not self.counts and all(total.closed for total in self.totals)
 
-    def count(self, kind: Kind, agent: str | None = None) -> int:
+    def count(self, kind: Kind, agent: str | None = None, topic: str | None = None) -> int:
         """Records of this kind of finding."""
-        return sum(n for (k, a, _), n in self.counts.items() if k is kind and agent in {None, a})
+        return sum(n for (k, a, t), n in self.counts.items() if k is kind and agent in {None, a} and topic in {None, t})
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a later look may say more: something is still being handled."""
+        return self.unsettled > 0 or any(self.pending.values())
 
 
 class Findings:

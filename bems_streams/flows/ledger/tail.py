@@ -3,14 +3,14 @@
 Not here: what was handled (spans.py, gaps.py).
 """
 
-from collections.abc import Mapping
-from itertools import groupby, islice
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
 from bems_streams.flows.ledger.evidence import Books, Evidence, record_finding
 from bems_streams.flows.ledger.findings import Finding, Kind
 from bems_streams.flows.ledger.sheet import Sheet
-from bems_streams.ports import Coordinates, Extent, Offsets, Place
+from bems_streams.ports import Coordinates, Extent, Offsets, Place, RawRecord
 
 NAMED_PER_PLACE: Final = 20
 LOOK_INTO_OFFSETS: Final = 100
@@ -18,26 +18,37 @@ LATE: Final = "accepted longer ago than promised and not handled yet: see whethe
 NEVER_WRITTEN: Final = "rows of records that no ledger entry covers"
 
 
-def examine_overdue(evidence: Evidence, books: Books, due: Mapping[Place, Extent], sheet: Sheet) -> None:
-    """`due`: offsets that should be handled by now. Names the oldest records, counts all."""
-    now = evidence.store.ledger_positions(books.agent)
-    late = {
-        place: Extent(max(extent.start, now.get(place, 0)), extent.end)
-        for place, extent in due.items()
-        if now.get(place, 0) < extent.end
-    }
-    names = evidence.first_records(late, LOOK_INTO_OFFSETS)
-    for place, extent in late.items():
-        records = names.get(place, [])
-        looked_into = min(extent.end, extent.start + LOOK_INTO_OFFSETS)
-        for record in islice(records, NAMED_PER_PLACE):
+def examine_waiting(
+    evidence: Evidence, books: Books, waiting: Mapping[Place, Extent], due: Offsets, sheet: Sheet
+) -> int:
+    """What was not handled when the ledger was asked; what stands before `due` should be. Names the oldest records.
+
+    Returns how many wait: exact for few, offsets for many. Where only markers of transactions are left, nothing waits.
+    """
+    unproven = {place: extent for place, extent in waiting.items() if not evidence.is_proven(place, extent)}
+    first = evidence.first_records(unproven, LOOK_INTO_OFFSETS)
+    for place in unproven.keys() - first.keys():
+        evidence.remember(place, unproven[place])
+    late = [place for place, records in first.items() if records[0].at.offset < due[place]]
+    handled = evidence.store.ledger_positions(books.agent) if late else {}
+    for place in late:
+        position = handled.get(place, 0)
+        records = [record for record in first[place] if position <= record.at.offset < due[place]]
+        for record in records[:NAMED_PER_PLACE]:
             sheet.findings.add(record_finding(Kind.OVERDUE, books.agent, record, LATE))
-        named = min(len(records), NAMED_PER_PLACE)
-        rest = len(records) - named + extent.end - looked_into
-        if records and rest:
-            first = records[named - 1].at.offset + 1
-            detail = f"{rest} offsets more, all {LATE}"
-            sheet.findings.add(Finding(Kind.OVERDUE, books.agent, *place, first, extent.end, detail, records=rest))
+        beyond = max(position, unproven[place].end - _unread(unproven[place], first[place]))
+        rest = len(records[NAMED_PER_PLACE:]) + max(0, due[place] - beyond)
+        if rest:
+            detail = f"{rest} offsets up to here, all {LATE}"
+            found = Finding(Kind.OVERDUE, books.agent, *place, due[place] - 1, due[place], detail, records=rest)
+            sheet.findings.add(found)
+    return sum(len(records) + _unread(unproven[place], records) for place, records in first.items())
+
+
+def _unread(extent: Extent, records: Sequence[RawRecord]) -> int:
+    """Offsets that were not looked into, after the records that were found."""
+    looked_into = extent.start + LOOK_INTO_OFFSETS
+    return max(0, extent.end - looked_into) if records[0].at.offset < looked_into else 0
 
 
 def examine_ends(evidence: Evidence, books: Books, positions: Offsets, ends: Offsets, sheet: Sheet) -> None:
@@ -57,7 +68,7 @@ def examine_rows(evidence: Evidence, books: Books, sheet: Sheet) -> None:
     """Rows outside the ledger, as ranges, bar those that were found from the other side."""
     known = [found for found in sheet.findings.named if found.kind is Kind.UNRECORDED and found.agent == books.agent]
     rows = sorted(evidence.store.rows_outside_ledger(books.agent))
-    new = [at for at in rows if not any(_inside(at, found) for found in known)]
+    new = [at for at in rows if at.topic in evidence.stage_of and not any(_inside(at, found) for found in known)]
     runs = groupby(enumerate(new), key=lambda one: (one[1].topic, one[1].partition, one[1].offset - one[0]))
     for (topic, partition, _), run in runs:
         offsets = [at.offset for _, at in run]
