@@ -1,6 +1,8 @@
 """The judge of a proof: it says nothing of a cell that kept its promises, and names each one that was broken."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -10,8 +12,11 @@ from bems_streams.domain.event import instant, microseconds
 from bems_streams.domain.failures import NotJson, Problem, StoreRefused, Unfoldable
 from bems_streams.domain.views import decode_alert, decode_status
 from bems_streams.flows.lanes import Arrival, Lanes
+from bems_streams.flows.ledger.findings import Finding as LedgerFinding
+from bems_streams.flows.ledger.findings import Kind, Reconciliation, Total
 from bems_streams.local.prove.evidence import MAX_NAMED, SINK, TRACKER, Objection, Verdict
 from bems_streams.local.prove.judge import judge
+from bems_streams.local.prove.judge_ledger import objections
 from bems_streams.ports import AlertRow, Coordinates, DeadLetterRow, OutRecord, RawRecord, RetryRow
 from tests.unit.judge_kit import BEGIN_US, CATALOGUE, Remains, with_other_amount
 
@@ -429,23 +434,39 @@ def test_what_the_ledger_itself_objects_to_counts(remains: Remains) -> None:
     """Its verification is asked last, and its findings stand under the closing ledger."""
     objection = Objection("a range was never written", f"c/{POSTING}/0/1..5")
     evidence = remains.evidence()
-    verdict = judge(
-        type(evidence)(**{**vars(evidence), "verify": lambda: [objection]}),
-    )
+    verdict = judge(replace(evidence, verify=lambda: [objection]))
     assert broken(verdict) == {"G10": 1}
     assert verdict.findings[0][1:] == (*objection,)
+
+
+def test_everything_that_keeps_the_ledger_open_is_an_objection() -> None:
+    """Named findings by receipt; sums that differ; what is pending or unsettled although the cell is at rest."""
+    closed = Reconciliation(0, 0, 1, {}, [Total("EUR", Decimal(3), Decimal(3), Decimal(3))])
+    assert objections(closed, "c") == []
+    missing = LedgerFinding(Kind.MISSING, SINK, POSTING, 2, 7, 8, "no row", 1, "i", "e")
+    found = replace(
+        closed,
+        findings=[missing],
+        totals=[Total("EUR", Decimal(3), Decimal("2.99"), Decimal(3))],
+        pending={SINK: 0, TRACKER: 4},
+        unsettled=1,
+    )
+    named, *others = objections(found, "c")
+    assert named[1:] == (f"c/{POSTING}/2/7", "e", "i")
+    assert [word in one.what for word, one in zip(("2.99", "4 offsets", "1 entries"), others, strict=True)] == [
+        True
+    ] * 3
 
 
 def test_a_deadline_within_the_margin_needs_no_alert_yet(remains: Remains) -> None:
     """An invoice that became stuck a moment ago may still be without its alert; later it may not."""
     record = an_alert(remains, "stuck", out=True)
     lose_an_alert(remains)
-    evidence = vars(remains.evidence())
     alert = decode_alert(record.value or b"")
     deadline_us = microseconds(alert.deadline)
 
     def lost(judged_us: int) -> bool:
-        verdict = judge(type(remains.evidence())(**{**evidence, "judged_us": judged_us}))
+        verdict = judge(replace(remains.evidence(), judged_us=judged_us))
         return any("never raised" in finding.what for finding in verdict.findings)
 
     assert not lost(deadline_us + 900_000)

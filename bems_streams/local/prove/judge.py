@@ -63,15 +63,16 @@ class _Trial:
     def _judge_number(self, number: int, states: dict[str, ShownRow]) -> None:
         """All topics of one partition number: an invoice is on the same number in each."""
         catalogue, log = self._evidence.catalogue, self._evidence.log
-        derived = log.extents([(catalogue.status_topic, number), (catalogue.alerts_topic, number)])
+        status_topic, alerts_topic = catalogue.status_topic, catalogue.alerts_topic
+        derived = log.extents([(status_topic, number), (alerts_topic, number)])
         stages = {place: shelf.extent for place, shelf in self._index.shelves.items() if place[1] == number}
         events: defaultdict[str, list[PlainEvent]] = defaultdict(list)
         newest: dict[str, bytes] = {}
         alerts: list[RawRecord] = []
         for record in log.read({**stages, **derived}):
-            if record.at.topic == catalogue.alerts_topic:
+            if record.at.topic == alerts_topic:
                 alerts.append(record)
-            elif record.at.topic == catalogue.status_topic:
+            elif record.at.topic == status_topic:
                 if record.key is not None and record.value is not None:
                     newest[record.key.decode("utf-8", "replace")] = record.value
             elif (event := self._take(record)) is not None:

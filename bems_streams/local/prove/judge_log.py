@@ -6,7 +6,7 @@ Not here: reading them (judge.py), what they are compared with (judge_rows.py).
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Final
 
 from bems_streams.local.prove.reference import PlainEvent
@@ -91,11 +91,15 @@ class LogIndex:
         shelf.contents[place] = content_of(event)
 
     def count_value(self, at: Coordinates, event: PlainEvent) -> None:
-        """Add what an accepted event is worth."""
-        currency, amount = event.fact("currency"), event.fact("invoice_amount")
-        if currency and amount is not None:
-            value = self.shelves[at.topic, at.partition].value
-            value[currency] = EXACT.add(value[currency], Decimal(amount))
+        """Add what an accepted event is worth; nothing, when what it says is no amount."""
+        currency, text = event.fact("currency"), event.fact("invoice_amount")
+        if not currency or text is None:
+            return
+        value = self.shelves[at.topic, at.partition].value
+        try:
+            value[currency] = EXACT.add(value[currency], Decimal(text))
+        except InvalidOperation:
+            value[text] += 1  # adds up with nothing that a store can hold
 
     def shelf(self, at: Coordinates) -> Shelf | None:
         """The partition of these coordinates; None when no stage topic has it."""

@@ -19,8 +19,6 @@ AMOUNTS: Final = ("invoice_amount", "matched_amount", "authorized_amount", "ppv"
 TEXTS: Final = ("payee_code", "legal_entity_id", "invoice_date", "invoice_due_date", "currency")
 FACTS: Final = (*TEXTS, *AMOUNTS)
 
-_read: Final = msgspec.json.Decoder(dict[str, Any], float_hook=str).decode
-
 
 class PlainEvent(NamedTuple):
     """One event as its bytes say. `facts` by place in FACTS, amounts as plain decimal text."""
@@ -37,24 +35,42 @@ class PlainEvent(NamedTuple):
         return self.facts[FACTS.index(name)]
 
 
+class _Written(msgspec.Struct, gc=False):
+    """An event's JSON. Amounts keep the text that was sent, however it was sent."""
+
+    event_id: str
+    invoice_id: str
+    stage: str
+    occurred_at: str
+    payee_code: str | None = None
+    legal_entity_id: str | None = None
+    invoice_date: str | None = None
+    invoice_due_date: str | None = None
+    currency: str | None = None
+    invoice_amount: Any = None
+    matched_amount: Any = None
+    authorized_amount: Any = None
+    ppv: Any = None
+    pqv: Any = None
+
+
+_read: Final = msgspec.json.Decoder(_Written, float_hook=str).decode
+
+
 def read_event(raw: bytes | None, accepted_us: int = 0) -> PlainEvent | None:
     """What can be read of a record; None for bytes in which no event can be seen. Checks no rules."""
     try:
-        found = _read(raw or b"")
-        occurred = datetime.fromisoformat(found["occurred_at"])
-        names = (found["event_id"], found["invoice_id"], found["stage"])
-        facts = tuple([found.get(name) for name in TEXTS] + [_plain(found.get(name)) for name in AMOUNTS])
-        if not all(isinstance(name, str) for name in names) or not all(isinstance(f, str | None) for f in facts):
-            return None
-        return PlainEvent(*names, (occurred - _EPOCH) // _MICROSECOND, accepted_us, facts)
-    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):  # msgspec's are ValueErrors
+        event_id, invoice_id, stage, occurred_at, *facts = msgspec.structs.astuple(_read(raw or b""))
+        for place in range(len(TEXTS), len(FACTS)):
+            if (amount := facts[place]) is not None:
+                facts[place] = _plain(amount)
+        return PlainEvent(event_id, invoice_id, stage, moment_us(occurred_at), accepted_us, tuple(facts))
+    except (ValueError, TypeError, ArithmeticError, RecursionError):  # msgspec's are ValueErrors
         return None
 
 
-def _plain(amount: Any) -> str | None:
-    if amount is None:
-        return None
-    text = str(amount)
+def _plain(amount: Any) -> str:
+    text = amount if type(amount) is str else str(amount)
     return format(Decimal(text), "f") if "e" in text or "E" in text else text
 
 
