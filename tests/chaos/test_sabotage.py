@@ -1,4 +1,4 @@
-"""A proof that a broken product passes proves nothing: each promise taken out must break the guarantee that it keeps."""
+"""A proof that a broken product passes proves nothing: every promise taken out must break the guarantee it keeps."""
 
 import sys
 from pathlib import Path
