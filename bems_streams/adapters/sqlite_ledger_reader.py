@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bems_streams.adapters import sqlite_rows as rows
-from bems_streams.adapters.stores_ledger import Record, tally_of
+from bems_streams.adapters.stores_ledger import Line, Record, tally_of
 from bems_streams.adapters.stores_summary import valued
 from bems_streams.ports import STORE_AGENT, Coordinates, EventKey, EventRow, Fate, Place, RecordOutcome, Span, Tally
 
@@ -27,13 +27,6 @@ _NOTES: Final = {"dead_letters": RecordOutcome.DEAD_LETTERED, "retrying": Record
 _LAST: Final = (
     "SELECT next_offset FROM ledger WHERE agent = ? AND topic = ? AND partition = ? ORDER BY first_offset DESC LIMIT 1"
 )
-_HOLES: Final = """
-    SELECT until, first_offset FROM (
-        SELECT first_offset, lag(next_offset, 1, 0) OVER (ORDER BY first_offset) AS until
-        FROM ledger WHERE agent = ? AND topic = ? AND partition = ?
-    ) WHERE until < first_offset
-"""
-
 
 Stretch = tuple[str, str, int, int, int]
 """(agent, topic, partition, first offset, next offset)."""
@@ -41,7 +34,8 @@ Stretch = tuple[str, str, int, int, int]
 
 def spans(connection: sqlite3.Connection, agent: str, since_us: int, until_us: int) -> Sequence[Span]:
     """See StoreReader.ledger."""
-    asked = f"{_LEDGER} WHERE agent = ? AND minute_us >= ? AND minute_us < ? ORDER BY topic, partition, first_offset"
+    within = "agent = ? AND minute_us >= ? AND minute_us < ?"
+    asked = f"{_LEDGER} INDEXED BY ledger_by_minute WHERE {within} ORDER BY topic, partition, first_offset"
     return [rows.span_row(values) for values in connection.execute(asked, (agent, since_us, until_us))]
 
 
@@ -113,12 +107,21 @@ def rows_outside(connection: sqlite3.Connection, agent: str) -> Sequence[Coordin
     found: list[Coordinates] = []
     for topic, partition in sorted(places):
         line = (agent, topic, partition)
-        last = connection.execute(_LAST, line).fetchone()
-        holes = [*connection.execute(_HOLES, line).fetchall(), (last[0] if last else 0, _BEYOND)]
-        for first, until in holes:
+        for first, until in _holes(connection, line):
             offsets = held(connection, (*line, first, until), MOST_OUTSIDE - len(found))
             found += [Coordinates(topic, partition, offset) for offset in offsets]
     return found
+
+
+def _holes(connection: sqlite3.Connection, line: Line) -> Iterator[tuple[int, int]]:
+    """What lies before, between and after the spans. A window function takes twice as long as this loop."""
+    asked = "SELECT first_offset, next_offset FROM ledger WHERE agent = ? AND topic = ? AND partition = ? ORDER BY 1"
+    end = 0
+    for first, until in connection.execute(asked, line):
+        if end < first:
+            yield end, first
+        end = until
+    yield end, _BEYOND
 
 
 def _tables(agent: str) -> dict[str, RecordOutcome]:
