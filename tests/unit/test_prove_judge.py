@@ -78,9 +78,11 @@ def lose_a_note_of_a_duplicate(remains: Remains) -> str:
     return remains.store.duplicates.pop().event_id
 
 
-def lose_what_duplicates_are_noted_of(remains: Remains) -> str:
+def note_all_copies_as_duplicates_of_nothing(remains: Remains) -> str:
     row = next(row for row in remains.store.rows if copies_of(remains, row.event_id))
     remains.store.rows.remove(row)
+    note = next(note for note in remains.store.duplicates if note.event_id == row.event_id)
+    remains.store.duplicates.append(note._replace(at=row.at))
     return row.event_id
 
 
@@ -342,7 +344,7 @@ def leave_a_note_of_waiting(remains: Remains) -> str:
     [
         ("G1", lose_a_row),
         ("G1", lose_a_note_of_a_duplicate),
-        ("G1", lose_what_duplicates_are_noted_of),
+        ("G1", note_all_copies_as_duplicates_of_nothing),
         ("G1", hide_an_event_from_its_id),
         ("G1", acknowledge_what_the_log_lacks),
         ("G1", acknowledge_another_event_than_the_log_holds),

@@ -66,12 +66,10 @@ class RowJudge:
             other = "no record" if there == NOTHING else "another event"
             self._add("G2", f"the store has a row of this event, but the log holds {other} at its coordinates", row)
             return
-        if shelf.mark(row.at.offset, STORED) & STORED:
+        shelf.mark(row.at.offset, STORED)
+        if key in self._keys:
             shelf.suspicious = True
-            self._add("G2", "the store has two rows of the same record", row)
-        elif key in self._keys:
-            shelf.suspicious = True
-            self._add("G2", "the event is stored twice, from different coordinates", row)
+            self._add("G2", "the event is stored twice", row)
         elif shelf.contents[row.at.offset - shelf.start] != content_of_row(row):
             shelf.suspicious = True
             self._add("G10", f"the row does not say what was accepted: {self._difference(row)}", row)
