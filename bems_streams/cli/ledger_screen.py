@@ -68,7 +68,7 @@ def print_totals(console: Console, result: Reconciliation) -> None:
         log = "" if total.in_log is None else f"  in the log {total.in_log:,f}"
         verdict = Text("equal") if total.closed else Text(f"differs by {total.accepted - total.stored:,f}", "bold red")
         console.print(
-            plain(f"{total.currency}  accepted {total.accepted:,f}  accounted for {total.stored:,f}{log}  "), verdict
+            plain(f"{total.currency}  accepted {total.accepted:,f}  accounted for {total.stored:,f}{log} "), verdict
         )
 
 

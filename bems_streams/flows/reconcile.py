@@ -133,7 +133,7 @@ class Reconciler:
             until_us=until_us or now_us,
             lines=dict(sheet.lines),
             totals=sheet.totals(log_read=look is Look.DEEP),
-            findings=tuple(sheet.findings.named),
+            findings=(*sheet.findings.ranges, *sheet.findings.records),
             counts=dict(sheet.findings.counts),
             pending=pending,
             unprovable=sheet.unprovable,

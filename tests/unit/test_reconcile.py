@@ -241,7 +241,7 @@ class TestLedger:
 
         result = world.reconciler.verify()
 
-        assert named(result) == [("missing", "sink", f"{AT}5", "E-5"), ("unrecorded", "sink", f"{AT}5", None)]
+        assert named(result) == [("unrecorded", "sink", f"{AT}5", None), ("missing", "sink", f"{AT}5", "E-5")]
 
     def test_an_entry_that_miscounts_is_shown_beside_the_rows(self, world: World) -> None:
         """No event is missing, but the account is wrong."""
@@ -339,7 +339,7 @@ class TestWaiting:
 
         result = world.reconciler.verify()
 
-        assert [found.event_id for found in result.findings] == [*(f"N-{number}" for number in range(20)), None]
+        assert [found.event_id for found in result.findings] == [None, *(f"N-{number}" for number in range(20))]
         assert result.count(Kind.OVERDUE, "sink") == 300
         assert result.pending == {"sink": 300, "tracker": 0}
 

@@ -137,14 +137,16 @@ class Reconciliation:
 
 
 class Findings:
-    """Collects findings: all are counted, the first MAX_NAMED are kept."""
+    """Collects findings: all are counted, the first MAX_NAMED records and as many ranges are kept."""
 
     def __init__(self) -> None:
-        self.named: list[Finding] = []
+        self.ranges: list[Finding] = []
+        self.records: list[Finding] = []
         self.counts: Counter[tuple[Kind, str, str]] = Counter()
 
     def add(self, finding: Finding) -> None:
         """Keep or count one."""
         self.counts[finding.kind, finding.agent, finding.topic] += finding.records
-        if len(self.named) < MAX_NAMED:
-            self.named.append(finding)
+        kept = self.records if finding.event_id is not None else self.ranges
+        if len(kept) < MAX_NAMED:
+            kept.append(finding)

@@ -64,15 +64,16 @@ class Rounds:
         self._older: dict[int, Reconciliation] = {}
 
     def look(self) -> Standing:
-        """This hour and the one before; then older hours of the log, those first whose last look is longest ago."""
+        """This hour and the one before; then older hours of the log, at least one, those not seen for longest first."""
         began_us = self._clock.now_us()
         edge_us = began_us - began_us % HOUR_US - HOUR_US
         recent = self._reconciler.verify(edge_us)
         oldest_us = self._reconciler.oldest_us()
         hours = range(oldest_us - oldest_us % HOUR_US, edge_us, HOUR_US)
         self._older = {hour: look for hour, look in self._older.items() if hour in hours}
+        older_us = self._clock.now_us()  # however long the newest hours take, the others get on
         for hour in sorted(hours, key=self._looked_at):
-            if self._stopping() or self._clock.now_us() - began_us > self._budget_us:
+            if self._stopping() or self._clock.now_us() - older_us > self._budget_us:
                 break
             self._older[hour] = self._reconciler.verify(hour, hour + HOUR_US)
         whole_us = min(map(self._looked_at, hours), default=began_us)

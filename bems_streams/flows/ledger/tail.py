@@ -66,7 +66,7 @@ def examine_ends(evidence: Evidence, books: Books, positions: Offsets, ends: Off
 
 def examine_rows(evidence: Evidence, books: Books, sheet: Sheet) -> None:
     """Rows outside the ledger, as ranges, bar those that were found from the other side."""
-    known = [found for found in sheet.findings.named if found.kind is Kind.UNRECORDED and found.agent == books.agent]
+    known = [found for found in sheet.findings.ranges if found.kind is Kind.UNRECORDED and found.agent == books.agent]
     rows = sorted(evidence.store.rows_outside_ledger(books.agent))
     new = [at for at in rows if at.topic in evidence.stage_of and not any(_inside(at, found) for found in known)]
     runs = groupby(enumerate(new), key=lambda one: (one[1].topic, one[1].partition, one[1].offset - one[0]))
