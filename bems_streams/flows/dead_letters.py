@@ -19,12 +19,17 @@ from bems_streams.topics import Catalogue
 
 
 class DeadLetter(NamedTuple):
-    """A record that an agent gave up, as it was accepted, and what it went through. `at`: in the dead-letter topic."""
+    """A record that an agent gave up. `raw`: as it is in the dead-letter topic; `record`: as it was accepted."""
 
-    at: Coordinates
+    raw: RawRecord
     record: RawRecord
     passage: Passage
     stage: str | None
+
+    @property
+    def at(self) -> Coordinates:
+        """Its place in the dead-letter topic."""
+        return self.raw.at
 
     @property
     def agent(self) -> str:
@@ -60,10 +65,14 @@ class DeadLetter(NamedTuple):
 class Unreadable(NamedTuple):
     """Something in a dead-letter topic that no agent wrote: kept as it is, and shown with its bytes."""
 
-    at: Coordinates
-    record: RawRecord
+    raw: RawRecord
     agent: str
     failure: BadEnvelope
+
+    @property
+    def at(self) -> Coordinates:
+        """Its place in the dead-letter topic."""
+        return self.raw.at
 
     @property
     def code(self) -> str:
@@ -78,7 +87,7 @@ class Unreadable(NamedTuple):
     @property
     def failed_us(self) -> int:
         """When it came into the topic."""
-        return self.record.accepted_us
+        return self.raw.accepted_us
 
     @property
     def stage(self) -> None:
@@ -93,7 +102,7 @@ class Unreadable(NamedTuple):
     @property
     def trace_id(self) -> str | None:
         """If it has one all the same."""
-        return trace_id(self.record.headers)
+        return trace_id(self.raw.headers)
 
 
 Letter = DeadLetter | Unreadable
@@ -162,9 +171,9 @@ class DeadLetters:
         """A record of a dead-letter topic, understood."""
         disclosed = disclose(record)
         if isinstance(disclosed, BadEnvelope):
-            return Unreadable(record.at, record, self.sources[record.at.topic][0], disclosed)
+            return Unreadable(record, self.sources[record.at.topic][0], disclosed)
         original, passage = disclosed
-        return DeadLetter(record.at, original, passage, self._catalogue.stage_of(original.at.topic))
+        return DeadLetter(record, original, passage, self._catalogue.stage_of(original.at.topic))
 
 
 class Since:

@@ -91,7 +91,7 @@ class MemoryLog:
 
     def read(self, spans: Mapping[Place, Extent]) -> Iterator[RawRecord]:
         """See LogReader."""
-        logs = [self.logs[place][span.start : span.end] for place, span in reversed(spans.items())]
+        logs = [self.logs[place][span.start : span.end] for place, span in [*spans.items()][::-1]]
         for row in itertools.zip_longest(*logs):
             yield from (record for record in row if record is not None)
 

@@ -78,6 +78,15 @@ class Planner:
         plan.beyond_limit = 0 if room is None else sum(map(len, picks.values())) - judged
         return plan
 
+    def judge(self, letter: DeadLetter, max_redrives: int) -> Verdict:
+        """What would become of this one dead letter alone."""
+        refused = self._refusal(letter, max_redrives)
+        if refused is not None:
+            return refused
+        self.side.prepare({letter.at.partition: {letter.record.key or b""}})
+        (predicted,) = self.side.predict([as_read(letter, self.lanes.redrive_topic)])
+        return predicted
+
     def _rehearse(self, journal: Journal) -> None:
         """What is under way already decides, too, what comes of the rest."""
         sent = journal.sent()
@@ -110,7 +119,7 @@ class Planner:
         """Verdicts on one slice, cut where the limit is reached."""
         judged: list[tuple[DeadLetter, Verdict | None]] = []
         for letter in read_slice(self.letters, part):
-            refused = self._refusal(terms, letter)
+            refused = self._refusal(letter, terms.max_redrives)
             if refused is None and room is not None:
                 if room <= 0:
                     break
@@ -120,13 +129,13 @@ class Planner:
         predicted = iter(self.side.predict([as_read(letter, topic) for letter, refused in judged if refused is None]))
         return [(letter, next(predicted) if refused is None else refused) for letter, refused in judged]
 
-    def _refusal(self, terms: Terms, letter: DeadLetter) -> Verdict | None:
+    def _refusal(self, letter: DeadLetter, max_redrives: int) -> Verdict | None:
         """Why a letter is not to be sent."""
         if self.lanes.arrival(as_read(letter, self.lanes.redrive_topic)).failure is not None:
             return Verdict.UNSENDABLE
         if self.since.handled(letter):
             return Verdict.ALREADY_HANDLED
-        return Verdict.GUARDED if letter.passage.redrives >= terms.max_redrives else None
+        return Verdict.GUARDED if letter.passage.redrives >= max_redrives else None
 
 
 def slices(picks: Picks, size: int) -> Iterator[dict[Place, list[int]]]:
