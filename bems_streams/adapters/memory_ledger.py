@@ -96,9 +96,9 @@ class MemoryBooks:
         table = self._tables.retrying if isinstance(note, RetryRow) else self._tables.dead_letters
         del table[note.agent, note.at]
 
-    def kept(self, at: Coordinates) -> EventRow | DuplicateRow | None:
+    def kept(self, at: Coordinates) -> bool:
         """See Books."""
-        return self._tables.stored_at.get(at) or self._tables.duplicates.get(at)
+        return at in self._tables.stored_at or at in self._tables.duplicates
 
     def held(self, line: Line, first: int, until: int) -> Mapping[int, Record]:
         """See Books."""

@@ -11,7 +11,7 @@ from typing import Final
 from bems_streams.adapters import sqlite_rows as rows
 from bems_streams.adapters.sqlite_ledger_reader import records
 from bems_streams.adapters.stores_ledger import Line, NoteRow, Record
-from bems_streams.ports import Coordinates, DuplicateRow, EventRow, RetryRow, Span
+from bems_streams.ports import Coordinates, RetryRow, Span
 
 _SPANS_BACK: Final = (
     rows.select("ledger", rows.SPAN)
@@ -27,8 +27,7 @@ _PUT: Final = {
     "retrying": rows.insert("retrying", rows.RETRY),
 }
 _DROP: Final = {table: f"DELETE FROM {table} {_AT} AND agent = ?" for table in _PUT}  # noqa: S608 names of ours
-_EVENT: Final = f"{rows.select('events', rows.EVENT)} {_AT}"
-_DUPLICATE: Final = f"{rows.select('duplicates', rows.DUPLICATE)} {_AT}"
+_KEPT: Final = f"SELECT EXISTS (SELECT 1 FROM events {_AT}) OR EXISTS (SELECT 1 FROM duplicates {_AT})"  # noqa: S608 names of ours
 
 
 class SqliteBooks:
@@ -60,13 +59,9 @@ class SqliteBooks:
         """See Books."""
         self._connection.execute(_DROP[_table(note)], (*note.at, note.agent))
 
-    def kept(self, at: Coordinates) -> EventRow | DuplicateRow | None:
+    def kept(self, at: Coordinates) -> bool:
         """See Books."""
-        event = self._connection.execute(_EVENT, at).fetchone()
-        if event is not None:
-            return rows.event_row(event)
-        duplicate = self._connection.execute(_DUPLICATE, at).fetchone()
-        return None if duplicate is None else rows.duplicate_row(duplicate)
+        return bool(self._connection.execute(_KEPT, (*at, *at)).fetchone()[0])
 
     def held(self, line: Line, first: int, until: int) -> Mapping[int, Record]:
         """See Books."""

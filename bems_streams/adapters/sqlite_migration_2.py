@@ -13,6 +13,14 @@ from typing import Any, Final
 TABLES: Final = (
     "ALTER TABLE duplicates ADD COLUMN currency TEXT",
     "ALTER TABLE duplicates ADD COLUMN invoice_amount TEXT",
+    # Version 1 did not keep a duplicate's own amount. The event that it repeats says the same, unless somebody sent
+    # another amount under the same id.
+    """
+    UPDATE duplicates SET (currency, invoice_amount) = (
+        SELECT currency, invoice_amount FROM events
+        WHERE events.invoice_id = duplicates.invoice_id AND events.event_id = duplicates.event_id
+    )
+    """,
     "ALTER TABLE dead_letters ADD COLUMN event_id TEXT",
     "ALTER TABLE dead_letters ADD COLUMN currency TEXT",
     "ALTER TABLE dead_letters ADD COLUMN invoice_amount TEXT",
@@ -44,7 +52,7 @@ TABLES: Final = (
 
 _ROWS: Final = """
     SELECT topic, partition, offset, accepted_us, 0 AS outcome, currency, invoice_amount FROM events
-    UNION ALL SELECT topic, partition, offset, accepted_us, 1, NULL, NULL FROM duplicates
+    UNION ALL SELECT topic, partition, offset, accepted_us, 1, currency, invoice_amount FROM duplicates
     UNION ALL SELECT topic, partition, offset, accepted_us, 2, NULL, NULL FROM dead_letters WHERE agent = 'sink'
     ORDER BY topic, partition, offset
 """

@@ -62,8 +62,8 @@ class Books(Protocol):
     def drop_note(self, note: NoteRow) -> None:
         """It is there."""
 
-    def kept(self, at: Coordinates) -> EventRow | DuplicateRow | None:
-        """What is stored of the record at these coordinates."""
+    def kept(self, at: Coordinates) -> bool:
+        """Whether the record at these coordinates is stored, or noted as a duplicate."""
 
     def held(self, line: Line, first: int, until: int) -> Mapping[int, Record]:
         """Every record of the stretch that has a row, by offset."""
@@ -88,9 +88,7 @@ def keep_books(
             _move(books, note, outcome, value)
     notes: list[NoteRow] = [*batch.dead_letters, *batch.retrying]
     for note in notes:
-        known = _take(books, note)
-        if known is not None:
-            records[_line(note)][note.at.offset] = known
+        _take(books, note)
     for handled in batch.handled:
         _account(books, handled, records[handled.agent, handled.topic, handled.partition])
     for account in batch.accounts:
@@ -117,26 +115,20 @@ def _outcome(note: NoteRow) -> RecordOutcome:
     return RecordOutcome.RETRYING if isinstance(note, RetryRow) else RecordOutcome.DEAD_LETTERED
 
 
-def _take(books: Books, note: NoteRow) -> Record | None:
-    """Write the note, unless more is known of its record. Returns what is known then; None when that is only that the
-    agent has settled it.
+def _take(books: Books, note: NoteRow) -> None:
+    """Write the note, unless more is known of its record: that it is stored, that the agent has settled it, or a newer
+    note.
     """
-    kept = books.kept(note.at) if note.agent == STORE_AGENT else None
-    if kept is not None:
-        outcome = STORED if isinstance(kept, EventRow) else DUPLICATE
-        return kept.accepted_us, outcome, valued(kept.currency, kept.invoice_amount)
+    if note.agent == STORE_AGENT and books.kept(note.at):
+        return
     present = next(iter(books.notes(_line(note), [note.at.offset])), None)
     if present is None:
-        if span_at(books, _line(note), note.at.offset) is not None:
-            return None
-        books.put_note(note)
+        if span_at(books, _line(note), note.at.offset) is None:
+            books.put_note(note)
     elif _replaces(note, present):
         books.drop_note(present)
         books.put_note(note)
         _move(books, present, _outcome(note), valued(note.currency, note.invoice_amount))
-    else:
-        note = present
-    return note.accepted_us, _outcome(note), valued(note.currency, note.invoice_amount)
 
 
 def _replaces(note: NoteRow, present: NoteRow) -> bool:
@@ -167,7 +159,7 @@ def _account(books: Books, handled: Handled, records: Mapping[int, Record]) -> N
     line = (handled.agent, handled.topic, handled.partition)
     for first, until in _uncovered(books, line, handled.first_offset, handled.next_offset):
         given = {offset: record for offset, record in records.items() if first <= offset < until}
-        if len(given) < until - first:  # an earlier write may have brought the rest, before another part was refused
+        if len(given) < until - first:  # the rest are notes, were brought by an earlier write, or belong to no record
             given = {**books.held(line, first, until), **given}
         for span in _spans(line, first, until, given):
             _append(books, span)

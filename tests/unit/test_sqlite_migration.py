@@ -9,6 +9,7 @@ import pytest
 from bems_streams.adapters import sqlite_rows as rows
 from bems_streams.adapters.sqlite import SqliteBackend
 from bems_streams.adapters.sqlite_schema import MIGRATIONS, migrate
+from bems_streams.adapters.stores_ledger import duplicate_of
 from bems_streams.ports import MINUTE_US, DeadLetterRow, EventRow, Span, StoreBatch, StoreReader
 from tests.contract.rows import MINUTE, NOW_US, at, dead_letter, event, handled, span
 
@@ -65,8 +66,8 @@ def test_rows_of_version_1_are_accounted_for(old: SqliteBackend) -> None:
         positions = reader.ledger_positions("sink")
         counts = reader.counts()
     assert spans == [
-        span(0, 5, 3, 1, 1, value={"EUR": "0.30"}),
-        span(5, 7, 1, 1, minute_us=MINUTE + MINUTE_US, value={"USD": "-0.01"}),
+        span(0, 5, 3, 1, 1, value={"EUR": "0.40"}),
+        span(5, 7, 1, 1, minute_us=MINUTE + MINUTE_US, value={"EUR": "0.10", "USD": "-0.01"}),
         span(9, 10, 1, minute_us=MINUTE + MINUTE_US, value={"EUR": "4.00"}),
         span(0, 2, 2, partition=1, value={"EUR": "2" + "0" * 40 + ".02"}),
     ]
@@ -88,20 +89,19 @@ def test_a_migrated_file_goes_on_where_it_was(old: SqliteBackend) -> None:
         store.write(StoreBatch(events=[event("n", 10, **NEXT_MINUTE)], handled=[handled(10, 11)]))
 
         assert ledger(reader)[:3] == [
-            span(0, 5, 4, 1, value={"EUR": "1.00"}),
+            span(0, 5, 4, 1, value={"EUR": "1.10"}),
             before[1],
             span(9, 11, 2, minute_us=MINUTE + MINUTE_US, value={"EUR": "14.50"}),
         ]
 
 
-def test_what_version_1_did_not_know_reads_as_unknown(old: SqliteBackend) -> None:
-    """The amount of a duplicate, and which event a dead letter was."""
+def test_what_version_1_did_not_keep_is_told_by_the_event_or_reads_as_unknown(old: SqliteBackend) -> None:
+    """A duplicate has the amount of the event that it repeats; which event a dead letter was, nobody knows."""
     old.open_store().close()
 
     with closing(old.open_reader()) as reader:
         duplicate, letter = reader.fate(at(2)).duplicate, reader.fate(at(3)).dead_letters[0]
-    assert duplicate is not None
-    assert (duplicate.currency, duplicate.invoice_amount) == (None, None)
+    assert duplicate == duplicate_of(event("a", 2, invoice_amount="0.1"))
     assert letter == dead_letter(3)
 
 
