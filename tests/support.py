@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bems_streams.adapters.kafka_admin import KafkaTopicAdmin
 from bems_streams.adapters.stores import open_reader
 from bems_streams.local.account import Account, Accountant
 from bems_streams.local.cell import Cell, CellOptions
 from bems_streams.local.prove.reference import Expected, PlainEvent, Rules, read_event, shown
-from bems_streams.ports import StoreReader
+from bems_streams.ports import LogUnavailableError, StoreReader
 from bems_streams.topics import Catalogue, load_catalogue
 from bems_streams.topics_plan import Patience, apply_plan
 
@@ -160,7 +160,7 @@ class RunningCell:
         """The cell's totals now; None while the broker is away."""
         try:
             return self.accountant.account()
-        except (KafkaException, TimeoutError):
+        except LogUnavailableError:
             return None
 
     def kill(self, role: str) -> None:

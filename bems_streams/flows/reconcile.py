@@ -17,7 +17,7 @@ from bems_streams.flows.ledger.findings import Finding, Grouping, Kind, Reconcil
 from bems_streams.flows.ledger.gaps import examine_gaps
 from bems_streams.flows.ledger.sheet import Sheet
 from bems_streams.flows.ledger.spans import examine_spans, is_whole
-from bems_streams.flows.ledger.tail import examine_ends, examine_rows, examine_waiting
+from bems_streams.flows.ledger.tail import examine_ends, examine_overdue, examine_rows, waiting_records
 from bems_streams.ports import (
     MINUTE_US,
     STORE_AGENT,
@@ -206,15 +206,11 @@ class Reconciler:
 
     def _tail(self, books: Books, frame: _Frame, positions: Offsets, sheet: Sheet) -> int:
         """What waits at the end of each partition, and what stands beyond an end. Returns how many records wait."""
-        waiting = {
-            place: Extent(max(start, positions.get(place, start)), end)
-            for place, (start, end) in frame.log.items()
-            if positions.get(place, start) < end
-        }
-        number = examine_waiting(self._evidence, books, waiting, frame.due, sheet)
+        waiting = waiting_records(self._evidence, frame.log, positions)
+        examine_overdue(self._evidence, books, waiting, frame.due, sheet)
         examine_ends(self._evidence, books, positions, {place: e.end for place, e in frame.log.items()}, sheet)
         examine_rows(self._evidence, books, sheet)
-        return number
+        return sum(one.number for one in waiting.values())
 
 
 def _as_told(span: Span) -> Tally:

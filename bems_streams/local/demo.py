@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -22,6 +21,7 @@ from rich.table import Table
 from bems_streams.local.account import Account, Accountant
 from bems_streams.local.cell import Cell
 from bems_streams.local.visibility import Seen, VisibilityProbe
+from bems_streams.ports import LogUnavailableError
 
 LOOK_SECONDS: Final = 0.2
 STALL_SECONDS: Final = 90.0
@@ -48,7 +48,7 @@ class Report:
         account = self.account
         run = {
             name: getattr(account, name) - getattr(self.before, name)
-            for name in ("accepted", "stored", "duplicates", "dead_lettered")
+            for name in ("accepted", "stored", "duplicates", "dead_lettered", "retrying")
         }
         return {
             **{name: value for name, value in asdict(account).items() if name != "tracked"},
@@ -64,7 +64,7 @@ class Report:
         table = Table("", "cell", "this run", title="every accepted event, accounted for")
         for column in table.columns[1:]:
             column.justify = "right"
-        for name in ("accepted", "stored", "duplicates", "dead_lettered"):
+        for name in ("accepted", "stored", "duplicates", "dead_lettered", "retrying"):
             total, before = getattr(self.account, name), getattr(self.before, name)
             table.add_row(name.replace("_", "-"), f"{total:,}", f"{total - before:,}")
         table.add_section()
@@ -111,7 +111,7 @@ def await_settled(accountant: Accountant, before: Account) -> Account:
             latest = _look(accountant) or account
             if latest != account:
                 account, moved = latest, time.monotonic()
-            done = account.stored + account.duplicates + account.dead_lettered
+            done = account.stored + account.duplicates + account.dead_lettered + account.retrying
             bar.update(task, completed=done, total=account.accepted)
             if account.settled or time.monotonic() - moved > STALL_SECONDS:
                 return account
@@ -121,5 +121,5 @@ def await_settled(accountant: Accountant, before: Account) -> Account:
 def _look(accountant: Accountant) -> Account | None:
     try:
         return accountant.account()
-    except (KafkaException, TimeoutError):
+    except LogUnavailableError:
         return None  # the broker is away, as it may be: look again

@@ -5,7 +5,7 @@ Not here: what was handled (spans.py, gaps.py).
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from bems_streams.flows.ledger.evidence import Books, Evidence, record_finding
 from bems_streams.flows.ledger.findings import Finding, Kind
@@ -18,35 +18,52 @@ LATE: Final = "accepted longer ago than promised and not handled yet: see whethe
 NEVER_WRITTEN: Final = "rows of records that no ledger entry covers"
 
 
-def examine_waiting(
-    evidence: Evidence, books: Books, waiting: Mapping[Place, Extent], due: Offsets, sheet: Sheet
-) -> int:
-    """What was not handled when the ledger was asked; what stands before `due` should be. Names the oldest records.
+class Waiting(NamedTuple):
+    """Records that wait in one partition, oldest first; `unread` offsets after them were not looked into."""
 
-    Returns how many wait: exact for few, offsets for many. Where only markers of transactions are left, nothing waits.
-    """
-    unproven = {place: extent for place, extent in waiting.items() if not evidence.is_proven(place, extent)}
+    records: Sequence[RawRecord]
+    unread: int
+
+    @property
+    def number(self) -> int:
+        """How many wait: exact for few, offsets for many."""
+        return len(self.records) + self.unread
+
+
+def waiting_records(evidence: Evidence, log: Mapping[Place, Extent], positions: Offsets) -> Mapping[Place, Waiting]:
+    """What stands after the ledger's positions. Where only markers of transactions are left, nothing waits."""
+    ahead = {
+        place: Extent(max(start, positions.get(place, start)), end)
+        for place, (start, end) in log.items()
+        if positions.get(place, start) < end
+    }
+    unproven = {place: extent for place, extent in ahead.items() if not evidence.is_proven(place, extent)}
     first = evidence.first_records(unproven, LOOK_INTO_OFFSETS)
     for place in unproven.keys() - first.keys():
         evidence.remember(place, unproven[place])
-    late = [place for place, records in first.items() if records[0].at.offset < due[place]]
+    return {place: Waiting(records, _unread(unproven[place], records)) for place, records in first.items()}
+
+
+def examine_overdue(
+    evidence: Evidence, books: Books, waiting: Mapping[Place, Waiting], due: Offsets, sheet: Sheet
+) -> None:
+    """What stands before `due` should be handled by now. Names the oldest records, counts all."""
+    late = [place for place, (records, _) in waiting.items() if records[0].at.offset < due[place]]
     handled = evidence.store.ledger_positions(books.agent) if late else {}
     for place in late:
-        position = handled.get(place, 0)
-        records = [record for record in first[place] if position <= record.at.offset < due[place]]
+        position, (first, unread) = handled.get(place, 0), waiting[place]
+        records = [record for record in first if position <= record.at.offset < due[place]]
         for record in records[:NAMED_PER_PLACE]:
             sheet.findings.add(record_finding(Kind.OVERDUE, books.agent, record, LATE))
-        beyond = max(position, unproven[place].end - _unread(unproven[place], first[place]))
-        rest = len(records[NAMED_PER_PLACE:]) + max(0, due[place] - beyond)
+        looked_into = first[-1].at.offset + 1 if unread else due[place]
+        rest = len(records[NAMED_PER_PLACE:]) + max(0, due[place] - max(position, looked_into))
         if rest:
             detail = f"{rest} offsets up to here, all {LATE}"
             found = Finding(Kind.OVERDUE, books.agent, *place, due[place] - 1, due[place], detail, records=rest)
             sheet.findings.add(found)
-    return sum(len(records) + _unread(unproven[place], records) for place, records in first.items())
 
 
 def _unread(extent: Extent, records: Sequence[RawRecord]) -> int:
-    """Offsets that were not looked into, after the records that were found."""
     looked_into = extent.start + LOOK_INTO_OFFSETS
     return max(0, extent.end - looked_into) if records[0].at.offset < looked_into else 0
 
