@@ -167,6 +167,16 @@ def publish_a_stale_state_last(remains: Remains) -> str:
     return (first.key or b"").decode()
 
 
+def fold_a_wrong_state(remains: Remains) -> str:
+    """Topic and store agree with each other, but not with the events."""
+    newest = remains.log.of(STATUS)[-1]
+    invoice_id = (newest.key or b"").decode()
+    value = (newest.value or b"").replace(b'"skipped_stages":[', b'"skipped_stages":["posting"', 1)
+    remains.log.replace(newest._replace(value=value))
+    remains.store.states[invoice_id] = remains.store.states[invoice_id]._replace(document=value.decode())
+    return invoice_id
+
+
 def never_publish_a_state(remains: Remains) -> str:
     key = next(record.key for record in remains.log.of(STATUS) if not alerts_of(remains, record.key))
     for record in remains.log.of(STATUS):
@@ -236,6 +246,13 @@ def publish_an_alert_twice(remains: Remains) -> str:
     record = an_alert(remains, "stuck", out=True)
     remains.log.append(OutRecord(ALERTS, record.key, record.value, partition=record.at.partition), BEGIN_US)
     return (record.key or b"").decode()
+
+
+def publish_an_alert_and_its_clearing_twice(remains: Remains) -> str:
+    cleared = an_alert(remains, "cleared", out=True)
+    for record in alerts_of(remains, cleared.key)[-2:]:
+        remains.log.append(OutRecord(ALERTS, record.key, record.value, partition=record.at.partition), BEGIN_US)
+    return (cleared.key or b"").decode()
 
 
 def lose_an_alert_in_the_store(remains: Remains) -> str:
@@ -356,6 +373,7 @@ def leave_a_note_of_waiting(remains: Remains) -> str:
         ("G2", note_a_stored_record_as_a_duplicate),
         ("G2", note_a_stored_record_as_a_dead_letter),
         ("G3", publish_a_stale_state_last),
+        ("G3", fold_a_wrong_state),
         ("G3", never_publish_a_state),
         ("G3", show_a_stale_state),
         ("G3", show_another_amount_than_the_document),
@@ -365,6 +383,7 @@ def leave_a_note_of_waiting(remains: Remains) -> str:
         ("G5", lose_an_alert_that_was_cleared),
         ("G5", lose_a_clearing),
         ("G5", publish_an_alert_twice),
+        ("G5", publish_an_alert_and_its_clearing_twice),
         ("G5", lose_an_alert_in_the_store),
         ("G5", show_an_alert_that_was_never_published),
         ("G5", show_no_stuck_invoice),

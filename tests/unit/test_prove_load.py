@@ -29,7 +29,7 @@ from bems_streams.local.prove.load_source import LoadSource
 from bems_streams.local.simulator import Kind
 from bems_streams.ports import Appended, Coordinates, NotAppended, OutRecord
 from bems_streams.topics import load_catalogue
-from tests.unit.fake_gateway import Drop, FakeGateway, Reply, Request, everyday
+from tests.unit.fake_gateway import Drop, FakeGateway, Reply, Request
 
 QUICK = replace(SENDING, linger_seconds=0.01, backoff_seconds=0.01, longest_backoff_seconds=0.05, answer_seconds=0.5)
 TOPICS = dict(load_catalogue().stage_topics)
@@ -94,9 +94,9 @@ class Running:
         self.log = FakeLog()
         self._plan = LoadPlan(gateways, rate, 7, DAY, TOPICS, folder)
 
-    async def run(self, options: FeedOptions = QUICK) -> None:
+    async def run(self, options: FeedOptions = QUICK) -> str | None:
         with Books(self.folder) as books:
-            await Load(self._plan, books, self.log).run(self.stop, options)
+            return await Load(self._plan, books, self.log).run(self.stop, options)
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
@@ -205,6 +205,17 @@ async def test_a_gateway_that_hangs_holds_up_its_own_requests_only(tmp_path: Pat
     assert dict(running.acknowledged) == receipts.rows
 
 
+async def test_what_is_no_gateway_ends_the_load_with_a_reason(tmp_path: Path) -> None:
+    """Without being told to stop: the counters and the caller hear why, and what was sent is listed."""
+    with FakeGateway(lambda request: Reply(404, {"hello": "world"})) as stranger:
+        running = Running(tmp_path, [stranger.url])
+        async with asyncio.timeout(20):
+            ended = await running.run()
+    assert "check the address" in (ended or "")
+    assert (running.counters.error, running.counters.done) == (ended, True)
+    assert running.unacknowledged
+
+
 async def test_bursts_are_obeyed_once_and_acknowledged(tmp_path: Path) -> None:
     """A control file asks for bad records, copies and disorder: the counters say when it is done."""
     receipts = Receipts()
@@ -276,8 +287,3 @@ def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
     good = b'{"event_id":"e","invoice_id":"i","topic":"t","partition":1,"offset":2,"accepted_at":"T"}\n'
     (tmp_path / "acknowledged.jsonl").write_bytes(good + good[:30])
     assert [line.offset for line in read_acknowledged(tmp_path)] == [2]
-
-
-def test_the_everyday_answer_of_the_fake_is_not_used() -> None:
-    """`Receipts` answers for itself, so that what it holds is all that was answered 202."""
-    assert Receipts()(Request("ingestion", [b"{}"], bare=False)) != everyday(Request("ingestion", [b"{}"], bare=False))

@@ -66,11 +66,14 @@ class Load:
         self._began = time.monotonic()
         self._seen_ns = 0
 
-    async def run(self, stop: asyncio.Event, options: FeedOptions = SENDING) -> None:
-        """Until `stop`; then what is under way is settled or listed, and all files are complete."""
+    async def run(self, stop: asyncio.Event, options: FeedOptions = SENDING) -> str | None:
+        """Until `stop`; then what is under way is settled or listed, and all files are complete.
+
+        Returns why it ended by itself, if it did.
+        """
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(self._save_regularly()), group.create_task(self._obey_regularly())]
-            await feed(
+            summary = await feed(
                 at_rate(self._source, self._plan.rate),
                 self._plan.gateways,
                 options,
@@ -81,8 +84,11 @@ class Load:
             )
             for task in beside:
                 task.cancel()
+        ended = None if stop.is_set() else summary.stopped
+        self._counters.error = ended or self._counters.error
         self._counters.done = True
         self._save()
+        return ended
 
     def _progressed(self, progress: FeedProgress) -> None:
         counters = self._counters
@@ -144,12 +150,12 @@ class Load:
                     self._counters.poison_unproven += 1
 
 
-async def run_load(plan: LoadPlan, bootstrap: str) -> None:
-    """Until SIGTERM or SIGINT; a second one ends it at once, with the files as they are."""
+async def run_load(plan: LoadPlan, bootstrap: str) -> str | None:
+    """Until SIGTERM or SIGINT; a second one ends it at once, with the files as they are. See Load.run."""
     producer = KafkaProducer(ProducerConfig(bootstrap, "bems-prove-load", POISON_TIMEOUT_SECONDS))
     try:
         with stop_on_signals() as stop, Books(plan.out) as books:
-            await Load(plan, books, producer).run(stop)
+            return await Load(plan, books, producer).run(stop)
     finally:
         await producer.close(POISON_TIMEOUT_SECONDS)
 
@@ -173,7 +179,8 @@ def main(
 ) -> None:
     """Send made-up invoices until SIGTERM."""
     plan = LoadPlan(gateways, rate, seed, time_scale, dict(load_catalogue(catalogue).stage_topics), out)
-    asyncio.run(run_load(plan, bootstrap))
+    if ended := asyncio.run(run_load(plan, bootstrap)):
+        raise click.ClickException(f"{ended}. What was sent until then is in {out}.")
 
 
 if __name__ == "__main__":

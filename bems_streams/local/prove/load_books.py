@@ -62,7 +62,8 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Counters(msgspec.Struct, kw_only=True):
     """load.json. `controls` counts control files that were obeyed to the end; `control` is the last of them, `error`
-    what was wrong with the last one. `done`: nothing more will be sent, all files are complete.
+    what was wrong with the newest one, or why the load ended by itself. `done`: nothing more will be sent, all files
+    are complete.
     """
 
     seconds: float = 0.0
