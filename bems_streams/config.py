@@ -45,6 +45,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Divides every stuck limit: 86400 turns days into seconds, for a demo of a month in a minute.",
     )
+    operator: str | None = Field(
+        default=None, max_length=128, description="Who is at work, in audit entries; by default the user and the host."
+    )
     clock_offset_file: Path | None = Field(
         default=None, description="For proofs: a worker's clock is wrong by the seconds in this file, as they change."
     )

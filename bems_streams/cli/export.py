@@ -3,9 +3,7 @@
 Not here: the objects themselves (event_json.py), the order of rows (the store's reader).
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Final, NamedTuple
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bems_streams.cli.event_json import document_line, encode, event_object
+from bems_streams.cli.files import replacing
 from bems_streams.cli.store_options import reading, store_options, store_url
 from bems_streams.config import Settings
 from bems_streams.ports import StoreReader
@@ -60,7 +59,7 @@ def command(*, what: str, form: str, out: Path | None, state_dir: Path | None, s
             for _ in _written(export.lines(opened.reader), click.get_binary_stream("stdout")):
                 pass
             return
-        with _replacing(out) as file:
+        with replacing(out) as file:
             number = _with_progress(what, export, opened.reader, file)
     click.echo(f"{number:,} {what} written to {out}", err=True)
 
@@ -84,21 +83,3 @@ def _with_progress(what: str, export: Export, reader: StoreReader, target: IO[by
             number += block
             progress.update(task, completed=number)
     return number
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside `path` that takes its name once it is complete and on the disk, and goes if it never is."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise click.ClickException(
-            f"{path}: {error.strerror}; name a file in a folder with space that you may write to"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ class Run:
             who=self.who,
             at=instant(self.at_us),
             agent=self.terms.agent,
-            filter=_typed(self.terms),
+            filter=typed(self.terms),
             prediction=dict(self.prediction),
             result=dict(self.result),
             positions=_named(self.positions),
@@ -120,7 +120,7 @@ def _run(document: AuditDocument) -> Run:
     )
 
 
-def _typed(terms: Terms) -> dict[str, str]:
+def typed(terms: Terms) -> dict[str, str]:
     """As it would be typed, with times made absolute."""
     asked = terms.filter
     given = {
