@@ -242,6 +242,27 @@ def lose_a_clearing(remains: Remains) -> str:
     return (record.key or b"").decode()
 
 
+def never_clear_an_alert(remains: Remains) -> str:
+    """Topics and store agree that the invoice is stuck still, where the events say that it has moved on."""
+    cleared = an_alert(remains, "cleared", out=True)
+    deadline = decode_alert(cleared.value or b"").deadline
+    invoice_id = (cleared.key or b"").decode()
+    remains.log.remove(cleared.at)
+    remains.store.alerts = [
+        row
+        for row in remains.store.alerts
+        if (row.invoice_id, row.deadline_us, row.kind) != (invoice_id, microseconds(deadline), "cleared")
+    ]
+    newest = [record for record in remains.log.of(STATUS) if record.key == cleared.key][-1]
+    value = (newest.value or b"").replace(
+        b'"stuck_since":null', b'"stuck_since":"' + deadline.isoformat().encode() + b'"'
+    )
+    remains.log.replace(newest._replace(value=value))
+    row = remains.store.states[invoice_id]
+    remains.store.states[invoice_id] = row._replace(stuck_since_us=microseconds(deadline), document=value.decode())
+    return invoice_id
+
+
 def publish_an_alert_twice(remains: Remains) -> str:
     record = an_alert(remains, "stuck", out=True)
     remains.log.append(OutRecord(ALERTS, record.key, record.value, partition=record.at.partition), BEGIN_US)
@@ -382,6 +403,7 @@ def leave_a_note_of_waiting(remains: Remains) -> str:
         ("G5", lose_an_alert),
         ("G5", lose_an_alert_that_was_cleared),
         ("G5", lose_a_clearing),
+        ("G5", never_clear_an_alert),
         ("G5", publish_an_alert_twice),
         ("G5", publish_an_alert_and_its_clearing_twice),
         ("G5", lose_an_alert_in_the_store),
