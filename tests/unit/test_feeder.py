@@ -267,9 +267,9 @@ async def test_a_gateway_that_does_not_answer_is_waited_for_only_so_long(watch: 
     frozen = socket.create_server(("127.0.0.1", 0))
     options = replace(QUICK, answer_seconds=0.2)
     with frozen, FakeGateway() as gateway:
-        summary = await watch.feed(
-            [event(n) for n in range(40)], [f"http://127.0.0.1:{frozen.getsockname()[1]}", gateway.url], options
-        )
+        urls = [f"http://127.0.0.1:{frozen.getsockname()[1]}", gateway.url]
+        async with asyncio.timeout(20):
+            summary = await watch.feed([event(n) for n in range(40)], urls, options)
     assert (summary.accepted, summary.gave_up) == (40, 0)
     assert summary.retries > 0
 

@@ -1,4 +1,4 @@
-"""What the ledger's own verification has to say to a proof: every record read again, every entry counted again.
+"""What the ledger's own verification has to say to a proof: every entry against its rows and the log.
 
 Not here: the verification (flows/reconcile.py).
 """
@@ -13,12 +13,12 @@ from bems_streams.topics import Catalogue
 
 
 def ledger_verification(
-    log: LogReader, store: StoreReader, clock: Clock, catalogue: Catalogue, cell: str
+    log: LogReader, store: StoreReader, clock: Clock, catalogue: Catalogue, cell: str, look: Look = Look.DEEP
 ) -> Callable[[], Sequence[Objection]]:
-    """For `Evidence.verify`."""
+    """For `Evidence.verify`. The judge reads every record itself; a deep look of the ledger reads it once more."""
 
     def verify() -> Sequence[Objection]:
-        return objections(Reconciler(log, store, clock, Scope.of(catalogue)).verify(look=Look.DEEP), cell)
+        return objections(Reconciler(log, store, clock, Scope.of(catalogue)).verify(look=look), cell)
 
     return verify
 
