@@ -3,6 +3,7 @@
 Not here: asking store and log (resolve.py).
 """
 
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
@@ -119,7 +120,7 @@ def _dead_letter_note(receipt: Receipt, row: DeadLetterRow) -> AgentNote:
         code=row.code,
         reason=row.reason,
         noted_at=instant(row.stored_us),
-        show=f"bems dlq show {_text(receipt)} --agent {row.agent}",
+        show=shlex.join(["bems", "dlq", "show", _text(receipt), "--agent", row.agent]),
     )
 
 

@@ -1,6 +1,7 @@
 """Every receipt of a real cell resolves: before there is a store, after it, after retention, without the broker."""
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,15 @@ def bems_receipt(running: RunningCell, *receipts: str) -> list[Any]:
     return [json.loads(line) for line in result.output.splitlines()]
 
 
+def what_it_says_to_type(running: RunningCell, answer: Any) -> Any:
+    """What the command prints that the answer names, for the dead letter with its bytes."""
+    _, *arguments = shlex.split(answer["agents"][0]["show"])
+    where = ["--bootstrap", running.bootstrap, "--store", running.cell.options.store]
+    result = CliRunner().invoke(main, [*arguments, "--json", *where])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
 def forget(running: RunningCell) -> None:
     """What retention does in thirty days: every record of the stage topics is gone."""
     admin = AdminClient({"bootstrap.servers": running.bootstrap})
@@ -162,6 +172,8 @@ def test_every_receipt_of_a_mixed_feed_resolves(running: RunningCell) -> None:
         # however it is asked
         settled = [*given.stored, *given.duplicates, *given.dead]
         assert bems_receipt(running, *settled) == [found[receipt] for receipt in settled]
+        for letter, code in given.dead.items():
+            assert what_it_says_to_type(running, found[letter])["code"] == code
         encoded = client.get(f"/v1/receipts/{quote(given.stored[0], safe='')}")
         assert encoded.json() == found[given.stored[0]]
 

@@ -146,7 +146,7 @@ def test_a_dead_letter_says_who_gave_it_up_why_and_how_to_see_it() -> None:
     (note,) = found.agents
     assert (note.agent, note.code, note.reason) == ("sink", "invalid_event", "stage: required")
     assert (note.state, note.noted_at, note.attempts) == (State.DEAD_LETTERED, NOTED_AT, None)
-    assert note.show is not None
+    assert note.show == f"bems dlq show {text(5)} --agent sink"
     assert note.show in found.detail
 
 
