@@ -8,7 +8,7 @@ it. Not here: where spans and notes stand (sqlite_ledger.py, memory_ledger.py), 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Final, Protocol
 
 from bems_streams.adapters.stores_summary import EXACT, NO_CURRENCY, Valued, amount_text, valued
@@ -158,25 +158,23 @@ def _move(books: Books, note: NoteRow, outcome: RecordOutcome, value: Valued) ->
 def _account(books: Books, handled: Handled, records: Mapping[int, Record]) -> None:
     line = (handled.agent, handled.topic, handled.partition)
     for first, until in _uncovered(books, line, handled.first_offset, handled.next_offset):
-        given = {offset: record for offset, record in records.items() if first <= offset < until}
+        given: Mapping[int, Record] = {offset: one for offset, one in records.items() if first <= offset < until}
         if len(given) < until - first:  # the rest are notes, were brought by an earlier write, or belong to no record
-            given = {**books.held(line, first, until), **given}
+            given = books.held(line, first, until)
         for span in _spans(line, first, until, given):
             _append(books, span)
 
 
 def _uncovered(books: Books, line: Line, first: int, until: int) -> Sequence[tuple[int, int]]:
-    """The parts of [first, until) that no span accounts for, in order."""
+    """The parts of [first, until) that no span accounts for."""
     found = []
-    for span in books.spans_back(line, until):
+    for span in takewhile(lambda span: first < span.next_offset, books.spans_back(line, until)):
         if span.next_offset < until:
-            found.append((max(span.next_offset, first), until))
+            found.append((span.next_offset, until))
         until = span.first_offset
-        if span.next_offset <= first or until <= first:
-            break
     if first < until:
         found.append((first, until))
-    return found[::-1]
+    return found
 
 
 def _spans(line: Line, first: int, until: int, records: Mapping[int, Record]) -> Iterator[Span]:

@@ -11,7 +11,7 @@ from bems_streams.adapters.stores import STORES, Backend, backend_of
 from bems_streams.ports import MINUTE_US, Account, Note, RecordOutcome, Span, StoreBatch
 from tests.contract.by_hand import delete_span
 from tests.contract.conftest import Pair, fresh
-from tests.contract.rows import MINUTE, NOW_US, SECOND_US, at, event, handled, span
+from tests.contract.rows import MINUTE, NOW_US, SECOND_US, at, dead_letter, event, handled, span
 
 STORED, DUPLICATE, DEAD_LETTERED, RETRYING = RecordOutcome
 
@@ -124,6 +124,16 @@ def test_an_account_does_not_touch_the_sinks_own(pair: Pair) -> None:
     assert list(pair.reader.ledger("sink", 0, 2 * NOW_US)) == before
     assert pair.reader.counts().dead_lettered == 0
     assert ledger(pair) == [tracked(0, 1, 1)]
+
+
+def test_a_note_that_its_span_does_not_count_goes_without_moving_anything(pair: Pair) -> None:
+    """Whoever changed the store by hand is told by verification; counts below zero would only hide it."""
+    pair.store.write(StoreBatch(dead_letters=[dead_letter(0, agent="tracker")]))
+    take(pair, account(tracked(0, 1, 1)))
+
+    take(pair, account(note(0, DUPLICATE)))
+
+    assert (ledger(pair), noted(pair)) == ([tracked(0, 1, 1)], [])
 
 
 def test_a_span_that_was_lost_comes_back_with_a_replay(pair: Pair) -> None:

@@ -261,16 +261,16 @@ def test_notes_of_other_agents_are_left_alone(pair: Pair) -> None:
     assert ledger(pair, "tracker") == []
 
 
-def test_a_refused_record_is_accounted_for_with_its_note(pair: Pair) -> None:
-    """A store that refuses one record leaves it out; the write that brings its note fills the ledger's hole."""
-    whole = StoreBatch(events=events(0, 1, 2), handled=[handled(0, 3)])
+def test_refused_records_are_accounted_for_with_their_notes(pair: Pair) -> None:
+    """A store that refuses some records leaves them out; the write that brings their notes fills the ledger's holes."""
+    whole = StoreBatch(events=events(0, 1, 2, 3), handled=[handled(0, 4)])
 
-    pair.store.write(whole.without({at(1)}))
+    pair.store.write(whole.without({at(1), at(3)}))
     refused = ledger(pair)
-    pair.store.write(StoreBatch(retrying=[retry(1)], handled=[handled(0, 3)]))
+    pair.store.write(StoreBatch(retrying=[retry(1)], dead_letters=[dead_letter(3)], handled=[handled(0, 4)]))
 
     assert refused == [span(0, 1, 1, value=EUR), span(2, 3, 1, value=EUR)]
-    assert ledger(pair) == [span(0, 2, 1, 0, 0, 1, value=EUR), span(2, 3, 1, value=EUR)]
+    assert ledger(pair) == [span(0, 2, 1, 0, 0, 1, value=EUR), span(2, 4, 1, 0, 1, value=EUR)]
 
 
 def test_what_an_earlier_write_brought_is_accounted_for_by_the_one_that_names_it(pair: Pair) -> None:
