@@ -9,6 +9,7 @@ import secrets
 import socket
 import sys
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -109,9 +110,14 @@ def redrive(
     be read.
     """
     asked = Filter(agent, code, stage, since_us, until_us, invoice)
+    limits = Limits(rate, stop_relapse, patience_seconds)
     with desk(**where) as opened:
+        opened.checked(asked)
+        if dry_run and resumed is None:
+            _foretell(opened, asked, max_redrives, limit, stop_relapse)
+            return
         if resumed is None:
-            terms = Terms(_named(opened, agent), opened.checked(asked), max_redrives, limit)
+            terms = Terms(_named(opened, agent), asked, max_redrives, limit)
             opened.require_store()
             run = _new(opened, terms, who or _operator(opened.settings))
         else:
@@ -126,9 +132,19 @@ def redrive(
         click.echo(
             f"run {run.name}; `bems dlq redrive --resume {run.name}` goes on with it, should it not finish", err=True
         )
-        ending = asyncio.run(_send(opened, run, plan, Limits(rate, stop_relapse, patience_seconds)))
+        ending = asyncio.run(_send(opened, run, plan, limits))
     print_ending(screen(), ending)
     sys.exit(0 if ending.run.step is Step.FINISHED and ending.told is not None and not ending.told.differences else 1)
+
+
+def _foretell(opened: Desk, asked: Filter, max_redrives: int, limit: int | None, stop_relapse: float) -> None:
+    """What would come of it: for the agent named, else for every one."""
+    opened.require_store()
+    for number, agent in enumerate(opened.catalogue.agents if asked.agent is None else [asked.agent]):
+        if number:
+            click.echo()
+        run = _new(opened, Terms(agent, replace(asked, agent=agent), max_redrives, limit), "")
+        print_plan(screen(), run, _plan(opened, run), stop_relapse)
 
 
 def _named(opened: Desk, agent: str | None) -> str:
