@@ -15,6 +15,7 @@ from bems_streams.domain.failures import (
     Lane,
     OutsideHotWindow,
     Problem,
+    StoreAway,
     StoreRefused,
 )
 from bems_streams.flows.envelope import disclose, enclose
@@ -208,3 +209,9 @@ def test_every_kind_of_failure_has_one_way() -> None:
             (step,) = journey(RECORD, [kind((Problem("", "no"),))])
             assert step.out.topic in made
             assert step.dead is (kind.lane is Lane.DEAD_LETTER)
+
+
+def test_a_destination_that_is_down_is_no_reason_to_move_a_record() -> None:
+    """Else an outage would end as dead letters: whoever asks for it has forgotten to wait."""
+    with pytest.raises(AssertionError, match="store_away is for the agent to wait for"):
+        LANES.set_aside(Arrival(RECORD, None), StoreAway((Problem("", "down"),)), 0)
