@@ -65,7 +65,7 @@ class Lanes:
 
     def set_aside(self, arrival: "Arrival", failure: Failure, now_us: int) -> "SetAside":
         """Pure. The next lane of its kind, else the dead letters; a redriven record gets one try."""
-        assert failure.lane is not Lane.WAIT, f"{failure.code} is for the agent to wait for, not a reason to move a record"
+        assert failure.lane is not Lane.WAIT, f"{failure.code} is for the agent to wait for: no record moves"
         before = arrival.passage
         attempts = 1 if before is None else before.attempts + 1
         topic, wait_us = self._next(arrival, failure, attempts)
