@@ -1,6 +1,6 @@
 """`bems ledger`: what was accepted, and what became of it, by place and minute; `verify` and `watch` prove it.
 
-Not here: the options (ledger_options.py), the proof (ledger_verify.py), the watch (ledger_watch.py).
+Not here: the options (ledger_options.py), what the subcommands do (ledger_verify.py, _watch.py, _repair.py).
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ import click
 from bems_streams.adapters.clock import SystemClock
 from bems_streams.cli.ledger_json import reconciliation_json
 from bems_streams.cli.ledger_options import MomentType, books, ledger_options, scope_options
+from bems_streams.cli.ledger_repair import repair_command
 from bems_streams.cli.ledger_screen import print_account, print_totals, print_verdict
 from bems_streams.cli.ledger_verify import verify
 from bems_streams.cli.ledger_watch import watch
@@ -54,3 +55,4 @@ def command(
 
 command.add_command(verify)
 command.add_command(watch)
+command.add_command(repair_command)

@@ -18,8 +18,8 @@ from bems_streams.cli.store_options import store_options, store_url
 from bems_streams.config import Settings
 from bems_streams.domain.event import microseconds
 from bems_streams.flows.reconcile import Reconciler, Scope
-from bems_streams.ports import LogUnavailableError, StoreReader, StoreUnavailableError, StoreUnusableError
-from bems_streams.topics import CatalogueError, load_catalogue
+from bems_streams.ports import LogReader, LogUnavailableError, StoreReader, StoreUnavailableError, StoreUnusableError
+from bems_streams.topics import Catalogue, CatalogueError, load_catalogue
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -34,7 +34,9 @@ class Books(NamedTuple):
     """What a look is made of."""
 
     settings: Settings
+    catalogue: Catalogue
     scope: Scope
+    log: LogReader
     reader: StoreReader
     store_url: str
     reconciler: Reconciler
@@ -100,14 +102,15 @@ def books(
     given = {"bootstrap": bootstrap, "catalogue": catalogue}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     try:
-        scope = Scope.of(load_catalogue(settings.catalogue, settings.overrides))
+        loaded = load_catalogue(settings.catalogue, settings.overrides)
+        scope = Scope.of(loaded)
         narrow = scope.only({*topics, *_topics_of(scope, stages)}, agents)
         _refuse_unknown(scope, {*topics}, {*agents})
         url = store_url(settings, state_dir, store)
         reader = open_reader(url)
         try:
             log = KafkaLogReader(settings.bootstrap, client_id="bems-ledger")
-            yield Books(settings, narrow, reader, url, Reconciler(log, reader, SystemClock(), narrow))
+            yield Books(settings, loaded, narrow, log, reader, url, Reconciler(log, reader, SystemClock(), narrow))
         finally:
             reader.close()
     except (CatalogueError, LogUnavailableError, StoreUnavailableError, StoreUnusableError) as error:

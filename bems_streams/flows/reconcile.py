@@ -22,6 +22,7 @@ from bems_streams.ports import (
     MINUTE_US,
     STORE_AGENT,
     Clock,
+    Coordinates,
     Extent,
     LogReader,
     Offsets,
@@ -123,10 +124,13 @@ class Reconciler:
         pending = {}
         for books in self._scope.books:
             positions = self._store.ledger_positions(books.agent)
+            outside = [] if until_us is not None else self._store.rows_outside_ledger(books.agent)
+            reached = _reached(positions, outside)
             covered = self._handled(books, frame, slices, look, sheet)
-            self._uncovered(books, frame, positions, covered, sheet)
+            self._uncovered(books, frame, reached, covered, sheet)
             if until_us is None:
-                pending[books.agent] = self._tail(books, frame, positions, sheet)
+                examine_rows(self._evidence, books, outside, sheet)
+                pending[books.agent] = self._tail(books, frame, reached, sheet)
         return Reconciliation(
             verified_us=now_us,
             since_us=since_us,
@@ -194,7 +198,7 @@ class Reconciler:
     def _uncovered(
         self, books: Books, frame: _Frame, positions: Offsets, covered: Mapping[Place, Coverage], sheet: Sheet
     ) -> None:
-        """Offsets before the ledger's position that none of its entries has."""
+        """Offsets that the agent has passed, and no ledger entry has."""
         gaps = {}
         for place, (start, end) in frame.accepted.items():
             first = covered[place].start
@@ -209,8 +213,16 @@ class Reconciler:
         waiting = waiting_records(self._evidence, frame.log, positions)
         examine_overdue(self._evidence, books, waiting, frame.due, sheet)
         examine_ends(self._evidence, books, positions, {place: e.end for place, e in frame.log.items()}, sheet)
-        examine_rows(self._evidence, books, sheet)
         return sum(one.number for one in waiting.values())
+
+
+def _reached(positions: Offsets, outside: Sequence[Coordinates]) -> Offsets:
+    """How far an agent has come: its rows show it as well, where ledger entries are lacking at the end."""
+    reached = dict(positions)
+    for at in outside:
+        place = at.topic, at.partition
+        reached[place] = max(reached.get(place, 0), at.offset + 1)
+    return reached
 
 
 def _as_told(span: Span) -> Tally:

@@ -25,10 +25,14 @@ EVENTS = 600
 def verify(cell: RunningCell, tmp_path: Path, *options: str) -> tuple[int, dict[str, Any], str]:
     """Exit code, JSON and text of `bems ledger verify`."""
     out = tmp_path / "verify.json"
-    command = [sys.executable, "-m", "bems_streams", "ledger", "verify", "--json", str(out), *where(cell), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = run("verify", "--json", str(out), *where(cell), *options)
     assert done.returncode in {0, 1}, done.stderr
     return done.returncode, json.loads(out.read_bytes()), done.stdout
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bems_streams", "ledger", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def where(cell: RunningCell) -> list[str]:
@@ -109,6 +113,17 @@ def test_every_way_of_getting_lost_is_named(fed: RunningCell, tmp_path: Path) ->
     assert code == 1
     assert {(found["topic"], found["partition"]) for found in ranges} == {at[:2]}
     assert any(found["first_offset"] <= at.offset < found["next_offset"] for found in ranges)
+
+    amount = "UPDATE events SET invoice_amount = ? WHERE event_id = ?"
+    assert damage(fed, amount, changed.invoice_amount, changed.event_id) == 1
+    repaired = run("repair", *where(fed))
+    code, closed_again, text = verify(fed, tmp_path, "--deep")
+
+    assert (repaired.returncode, code, closed_again["findings"]) == (0, 0, []), repaired.stdout + text
+    assert closed_again["lines"] == closed["lines"]
+    [started, finished] = [json.loads(record.value()) for record in fed.records("invoices.audit")]
+    assert (started["action"], started["step"], finished["step"]) == ("repair", "started", "finished")
+    assert finished["result"]["records"] > 0
 
 
 def test_the_watch_tells_probes_and_metrics_within_two_minutes(fed: RunningCell, tmp_path: Path) -> None:

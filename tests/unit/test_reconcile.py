@@ -243,6 +243,19 @@ class TestLedger:
 
         assert named(result) == [("unrecorded", "sink", f"{AT}5", None), ("missing", "sink", f"{AT}5", "E-5")]
 
+    def test_what_lacks_below_rows_without_entries_is_missing_at_once(self, world: World) -> None:
+        """The sink was there: later rows of the partition show it, though the ledger's end does not."""
+        world.pass_seconds(60)
+        for number in (5, 6, 7):
+            world.accept(f"E-{number}")
+        world.handle()
+        world.delete_row(place_of(6))
+        world.delete_entry("sink", place_of(6))
+
+        result = world.reconciler.verify()
+
+        assert named(result) == [("unrecorded", "sink", f"{AT}5..7", None), ("missing", "sink", f"{AT}6", "E-6")]
+
     def test_an_entry_that_miscounts_is_shown_beside_the_rows(self, world: World) -> None:
         """No event is missing, but the account is wrong."""
         entries = world.tables.ledger["sink", TOPIC, 0]

@@ -81,11 +81,11 @@ def examine_ends(evidence: Evidence, books: Books, positions: Offsets, ends: Off
             sheet.findings.add(finding._replace(records=positions[place] - extent.end))
 
 
-def examine_rows(evidence: Evidence, books: Books, sheet: Sheet) -> None:
-    """Rows outside the ledger, as ranges, bar those that were found from the other side."""
+def examine_rows(evidence: Evidence, books: Books, rows: Sequence[Coordinates], sheet: Sheet) -> None:
+    """Rows outside the ledger, as ranges, bar those that were found by reading the log."""
     known = [found for found in sheet.findings.ranges if found.kind is Kind.UNRECORDED and found.agent == books.agent]
-    rows = sorted(evidence.store.rows_outside_ledger(books.agent))
-    new = [at for at in rows if at.topic in evidence.stage_of and not any(_inside(at, found) for found in known)]
+    ours = (at for at in sorted(rows) if at.topic in evidence.stage_of)
+    new = [at for at in ours if not any(_inside(at, found) for found in known)]
     runs = groupby(enumerate(new), key=lambda one: (one[1].topic, one[1].partition, one[1].offset - one[0]))
     for (topic, partition, _), run in runs:
         offsets = [at.offset for _, at in run]
