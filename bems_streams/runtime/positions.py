@@ -16,6 +16,9 @@ from bems_streams.ports import Place
 logger = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS: Final = 0.2
+ASK_SECONDS: Final = 2.0
+ASK_TIMES: Final = 3
+"""Within a timeout: one leader that hangs must not use it all up."""
 
 LogEnds = Mapping[Place, tuple[int, int]]
 """(first offset, offset after the last record) by (topic, partition), uncommitted records included."""
@@ -26,9 +29,24 @@ class PositionError(Exception):
 
 
 def log_ends(config: Mapping[str, Any], places: Iterable[Place], timeout_seconds: float) -> LogEnds:
-    """The extent of each log. Blocking."""
-    admin = AdminClient({**config, "logger": logger})  # type: ignore[dict-item]
-    asked = [TopicPartition(topic, partition) for topic, partition in places]
+    """The extent of each log. Blocking; leaders that move meanwhile are found again until the timeout."""
+    asked, end = [TopicPartition(topic, partition) for topic, partition in places], time.monotonic() + timeout_seconds
+    while True:
+        admin = AdminClient({**config, "logger": logger})  # type: ignore[dict-item]  # a new one knows today's leaders
+        try:
+            return extents(admin, asked, max(ASK_SECONDS, min(end - time.monotonic(), timeout_seconds / ASK_TIMES)))
+        except (KafkaException, TimeoutError, PositionError) as error:
+            passing = not isinstance(error, KafkaException) or error.args[0].code() in _LEADERLESS
+            if not passing or time.monotonic() + ASK_AGAIN_SECONDS > end:
+                raise
+            logger.info("asking again how far the logs reach: %s", error)
+        time.sleep(ASK_AGAIN_SECONDS)
+
+
+def extents(admin: Any, asked: Sequence[TopicPartition], timeout_seconds: float) -> LogEnds:
+    """One answer. PositionError for a number that is no offset, which librdkafka gives for a leader that did not
+    answer: taken for the end of a changelog, it would open a table that lacks everything since.
+    """
     uncommitted = IsolationLevel.READ_UNCOMMITTED
     answers = [
         admin.list_offsets(dict.fromkeys(asked, spec), isolation_level=uncommitted, request_timeout=timeout_seconds)
@@ -38,6 +56,12 @@ def log_ends(config: Mapping[str, Any], places: Iterable[Place], timeout_seconds
         {(tp.topic, tp.partition): answer.result(timeout_seconds).offset for tp, answer in answered.items()}
         for answered in answers
     )
+    for (topic, number), start in starts.items():
+        if not 0 <= start <= ends[topic, number]:
+            raise PositionError(
+                f"{topic}[{number}]: the broker did not tell how far the log reaches: is one away? The worker goes on "
+                "once every partition has a leader."
+            )
     return {place: (starts[place], ends[place]) for place in starts}
 
 
@@ -104,4 +128,15 @@ _NOT_YET: Final = (
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+
+_LEADERLESS: Final = (
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
 )
