@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from bems_streams.adapters.stores import default_store_url, open_store
+from bems_streams.health import Health, HealthServer
 from bems_streams.ports import EventStore, StoreBatch
 from tests.e2e.conftest import ConsoleProcess, eventually
 from tests.e2e.console_data import HOSTILE_ID, SECOND_US, STAGES, Cell, realistic
@@ -350,6 +352,32 @@ def test_watched_process_that_is_gone_is_named_on_top(browser: Chrome, store: Ev
     assert f"not reachable at {gone}" in page.text("#notice")
     assert "not ready" in page.text("#roles")
     assert console.stop() == 0
+
+
+def test_the_ledgers_standing_is_on_the_page(browser: Chrome, store: EventStore, tmp_path: Path) -> None:
+    """Closed, beside the other processes; when it is not, on top of the page, with the command that names the events."""
+    # given a watched ledger that is closed
+    store.write(realistic(now_us()))
+    wrong: list[str] = []
+    health = Health("ledger", CollectorRegistry(), lambda: wrong[0] if wrong else None)
+    ledger = HealthServer(health, "127.0.0.1", 0)
+    ledger.start()
+    console = ConsoleProcess(tmp_path, watch=ledger.address)
+    page = Page(browser, console.url)
+    eventually(lambda: page.text("#roles") == "ledger\nclosed", "the page shows it")
+    assert page.state == "live"
+
+    # when
+    wrong.append("the ledger is not closed: 3 events missing; run: bems ledger verify")
+
+    # then
+    eventually(lambda: page.state == "degraded", "the page says so")
+    assert "Not every event is accounted for." in page.text("#notice")
+    assert "3 events missing; run: bems ledger verify" in page.text("#notice")
+    assert "3 events missing" in page.text("#roles")
+    page.browser.save_screenshot(str(tmp_path / "ledger.png"))
+    assert console.stop() == 0
+    ledger.stop()
 
 
 def test_silence_is_not_shown_as_traffic(browser: Chrome, console: ConsoleProcess, store: EventStore) -> None:

@@ -70,7 +70,7 @@ export function showRoles(roles) {
       node.className = role.ready ? "ready" : "unready";
       node.title = role.url;
       setText(node.children[1], role.role);
-      setText(node.children[2], role.ready ? "ready" : `not ready: ${role.reason}`);
+      setText(node.children[2], role.ready ? (role.role === "ledger" ? "closed" : "ready") : `not ready: ${role.reason}`);
     });
 }
 

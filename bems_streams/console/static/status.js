@@ -35,6 +35,14 @@ export function judge(feed) {
     };
   }
   const unready = feed.answer.roles.filter((role) => !role.ready);
+  const ledger = unready.find((role) => role.role === "ledger");
+  if (ledger) {
+    return {
+      state: "degraded", pill: "Live · ledger not closed",
+      title: "Not every event is accounted for.", text: unready.map((role) => `${role.role}: ${role.reason}`).join(" "),
+      age: "The figures are live, but accepted events may be missing from them.",
+    };
+  }
   if (unready.length) {
     return {
       state: "degraded", pill: `Live · ${unready.length} not ready`,
