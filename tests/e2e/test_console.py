@@ -355,7 +355,7 @@ def test_watched_process_that_is_gone_is_named_on_top(browser: Chrome, store: Ev
 
 
 def test_the_ledgers_standing_is_on_the_page(browser: Chrome, store: EventStore, tmp_path: Path) -> None:
-    """Closed, beside the other processes; when it is not, on top of the page, with the command that names the events."""
+    """Closed, beside the processes; when it is not, on top of the page, with the command that names the events."""
     # given a watched ledger that is closed
     store.write(realistic(now_us()))
     wrong: list[str] = []
