@@ -3,6 +3,7 @@
 Not here: consuming in a group (runtime), what the records mean.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ ANSWER_SECONDS: Final = 10.0
 STALL_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.2
 ASK_AGAIN_SECONDS: Final = 0.2
+TRIES: Final = 3
+"""Of a question within its deadline: a leader that hangs must not use it all up."""
 BATCH_RECORDS: Final = 2_000
 PREFETCH_KBYTES: Final = 16 * 1024
 NO_OFFSET: Final = -1  # the broker's answer when nothing was accepted since the moment asked for
@@ -142,10 +145,12 @@ class KafkaLogReader:
         asked = {TopicPartition(topic, number): spec() for topic, number in places}
 
         def ask() -> dict[Place, int]:
-            answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=self._answer_seconds)
-            return {
-                (tp.topic, tp.partition): answer.result(self._answer_seconds).offset for tp, answer in answers.items()
-            }
+            seconds = self._answer_seconds / TRIES
+            answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=seconds)
+            found = {(tp.topic, tp.partition): answer.result(seconds).offset for tp, answer in answers.items()}
+            if min(found.values()) < NO_OFFSET:
+                raise TimeoutError("librdkafka gives a number that is no offset for a leader that did not answer")
+            return found
 
         return self._until_answered(ask)
 
@@ -159,7 +164,13 @@ class KafkaLogReader:
                 cause = error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._TIMED_OUT)
                 if cause.code() not in _PASSING or time.monotonic() + ASK_AGAIN_SECONDS > end:
                     raise self._unavailable(cause.str(), cause.code()) from error
-            time.sleep(ASK_AGAIN_SECONDS)
+            self._learn_leaders()
+
+    def _learn_leaders(self) -> None:
+        """librdkafka asks whom it knows as leader until its metadata are minutes old, whatever that one answers."""
+        with contextlib.suppress(KafkaException):  # no broker answers: the question is asked again, until its deadline
+            self._admin.list_topics(timeout=self._answer_seconds / TRIES)
+        time.sleep(ASK_AGAIN_SECONDS)
 
     def _unavailable(self, reason: str, code: int | None = None) -> LogUnavailableError:
         advice = _ADVICE.get(code, "check that the brokers run and can be reached from here (--bootstrap)")
@@ -170,6 +181,8 @@ _PASSING: Final = frozenset(
     {
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError._NOENT,  # no leader, or no such topic: librdkafka does not tell which
