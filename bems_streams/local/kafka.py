@@ -66,6 +66,10 @@ class EmbeddedKafka:
         """Process id of each broker (numbered from 1) that runs."""
         return {node: broker.pid for node, broker in self._brokers.items() if broker.pid is not None}
 
+    def silent(self) -> Sequence[int]:
+        """Brokers that do not answer clients now, or do not know all others. Waits a moment for each."""
+        return [node for node, broker in self._brokers.items() if not broker.serves(self._count)]
+
     def start(self) -> None:
         """Return once every broker answers and knows all others. On failure nothing is left running."""
         if self._brokers:

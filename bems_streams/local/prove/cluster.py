@@ -1,4 +1,4 @@
-"""What faults can do to a running cell, and how to tell whether it is whole: the verbs, each of them safe to repeat.
+"""Does to a cell of real processes what faults ask for (verbs.py), and tells whether it is whole.
 
 Not here: which fault does what (faults.py), when (engine.py).
 """
@@ -20,18 +20,17 @@ from bems_streams.local.addresses import role_of
 from bems_streams.local.cell import Cell
 from bems_streams.local.faulty_store import Troubles, ask_for
 from bems_streams.local.prove.load_books import Control, read_counters, write_control
+from bems_streams.local.prove.verbs import BROKER, STOP_SECONDS
 from bems_streams.local.skewed_clock import set_offset
 from bems_streams.local.supervisor import ChildState
 
-BROKER: Final = "broker"
-STOP_SECONDS: Final = 30.0
 ASK_SECONDS: Final = 3.0
 BURST_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.25
 
 
 class Cluster:
-    """A cell that a proof runs on. `store_control`, `clocks`, `load`: the files that troubles are asked for in.
+    """`Breakable` on a real cell. `store_control`, `clocks`, `load`: the files that troubles are asked for in.
 
     Thread-safe as long as faults that overlap act on different zones.
     """
@@ -46,45 +45,45 @@ class Cluster:
         self._visitors: set[str] = set()
 
     def pause(self, seconds: float) -> None:
-        """Wait, or less when the proof is ending."""
+        """See Breakable."""
         self.ending.wait(seconds)
 
     def kill(self, name: str) -> None:
-        """SIGKILL; whoever keeps it starts it again."""
+        """See Breakable."""
         if role_of(name) == BROKER:
             self._signal(name, signal.SIGKILL)
         else:
             self.cell.processes.kill(name)
 
     def freeze(self, name: str) -> None:
-        """SIGSTOP: it keeps its sockets and its beliefs."""
+        """See Breakable."""
         self._signal(name, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
-        """SIGCONT."""
+        """See Breakable."""
         self._signal(name, signal.SIGCONT)
 
     def lose(self, name: str) -> None:
-        """Kill a broker, and keep it down."""
+        """See Breakable."""
         self.cell.lose_broker(_number(name))
 
     def regain(self, name: str) -> None:
-        """Start a lost broker."""
+        """See Breakable."""
         if _number(name) not in self.cell.kafka.pids:
             self.cell.regain_broker(_number(name))
 
     def stop(self, name: str, deadline_seconds: float = STOP_SECONDS) -> None:
-        """SIGTERM, SIGKILL after the deadline; it stays down until `start`."""
+        """See Breakable."""
         self.cell.processes.stop(name, deadline_seconds)
 
     def start(self, name: str) -> None:
-        """Start what `stop` ended."""
+        """See Breakable."""
         status = next(status for status in self.cell.processes.statuses() if status.name == name)
         if status.state is ChildState.STOPPED:
             self.cell.processes.start_again(name)
 
     def restart(self, name: str) -> None:
-        """Stop it in good order and start it again."""
+        """See Breakable."""
         if role_of(name) == BROKER:
             self.cell.restart_broker(_number(name))
         else:
@@ -92,11 +91,11 @@ class Cluster:
             self.start(name)
 
     def wipe(self, name: str) -> None:
-        """Lose the disk of a worker that is down."""
+        """See Breakable."""
         shutil.rmtree(self.cell.state_of(name))
 
     def join(self, role: str) -> None:
-        """One more worker of an agent, without a name in the group: it comes and goes by a rebalance."""
+        """See Breakable."""
         name, spec = f"{role}-visitor", self.cell.spec(f"{role}-0")
         command = list(spec.command)
         place = command.index("--instance")
@@ -110,20 +109,20 @@ class Cluster:
             self.cell.processes.start(replace(spec, name=name, command=command, log_path=log))
 
     def leave(self, role: str) -> None:
-        """The additional worker goes, in good order."""
+        """See Breakable."""
         self.stop(f"{role}-visitor")
 
     def store(self, change: Callable[[Troubles], Troubles]) -> None:
-        """Change what the store suffers from."""
+        """See Breakable."""
         self._troubles = change(self._troubles)
         ask_for(self._store_control, self._troubles)
 
     def clock(self, name: str, seconds: float) -> None:
-        """Make a worker's clock wrong by so much; 0 makes it right."""
+        """See Breakable."""
         set_offset(self._clocks[name], seconds)
 
     def burst(self, control: Control) -> None:
-        """Ask the load for a burst; returns once it has obeyed. TimeoutError."""
+        """See Breakable."""
         write_control(self._load, control)
         end = time.monotonic() + BURST_SECONDS
         while not self.ending.is_set():
@@ -136,20 +135,23 @@ class Cluster:
 
     @property
     def names(self) -> Sequence[str]:
-        """Every process, brokers last."""
-        brokers = range(1, self.cell.options.brokers + 1)
-        return [*self.cell.options.roles, *(f"{BROKER}-{number}" for number in brokers)]
+        """See Breakable."""
+        return [*self.cell.options.roles, *(f"{BROKER}-{number}" for number in range(1, self.brokers + 1))]
+
+    @property
+    def brokers(self) -> int:
+        """See Breakable."""
+        return self.cell.options.brokers
 
     def not_ready(self) -> Mapping[str, str]:
-        """Who is not what it should be, with the reason; empty when the cell is whole."""
+        """See Breakable."""
         found = dict(self.cell.addresses.not_ready())
-        down = [number for number in range(1, self.cell.options.brokers + 1) if number not in self.cell.kafka.pids]
-        found.update({f"{BROKER}-{number}": "is down" for number in down})
+        found.update({f"{BROKER}-{number}": "does not serve" for number in self.cell.kafka.silent()})
         behind = self._behind()
         return found if behind is None else {**found, "brokers": behind}
 
     def await_ready(self, deadline_seconds: float) -> Mapping[str, str]:
-        """Wait until the cell is whole, or the proof is ending. Returns who is not ready at the deadline."""
+        """See Breakable."""
         end = time.monotonic() + deadline_seconds
         while (missing := self.not_ready()) and time.monotonic() < end and not self.ending.is_set():
             self.pause(LOOK_SECONDS)

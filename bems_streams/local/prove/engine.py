@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from bems_streams.local.prove.cluster import Cluster
 from bems_streams.local.prove.entry import Entry
 from bems_streams.local.prove.faults import FAULTS, Fault
 from bems_streams.local.prove.plan import Planned
 from bems_streams.local.prove.samples import Sample
+from bems_streams.local.prove.verbs import Breakable
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +28,12 @@ class Engine:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Breakable,
         latest: Callable[[], Sample],
         *,
         faults: Mapping[str, Fault] = FAULTS,
         survive_seconds: float = SURVIVE_SECONDS,
+        look_seconds: float = LOOK_SECONDS,
         began: Callable[[Entry], None] = lambda _: None,
         ended: Callable[[Entry], None] = lambda _: None,
     ) -> None:
@@ -43,6 +44,7 @@ class Engine:
         self._latest = latest
         self._faults = faults
         self._survive_seconds = survive_seconds
+        self._look_seconds = look_seconds
         self._under_way: dict[threading.Thread, Planned] = {}
         self._began = time.monotonic()
         self.ran_seconds = 0.0
@@ -107,15 +109,14 @@ class Engine:
         while True:
             missing = self._missing(entry)
             steady = 0 if missing else steady + 1
-            if steady == 1:
-                entry.survived_seconds = self.seconds
+            if steady <= 1:
+                entry.survived_seconds = None if missing else self.seconds
             entry.missing = missing
             if steady == STEADY_LOOKS:
                 return
-            if time.monotonic() > end:
-                entry.survived_seconds = None
+            if missing and time.monotonic() > end:
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(self._look_seconds)
 
     def _missing(self, entry: Entry) -> str:
         not_ready = self._cluster.not_ready()

@@ -1,4 +1,4 @@
-"""How each kind of fault is done and undone, in terms of what can be done to a cell (cluster.py).
+"""How each kind of fault is done and undone, in terms of what can be done to a cell (verbs.py).
 
 Undoing works whatever state the cell is in. Not here: when (engine.py), which kinds there are (kinds.py).
 """
@@ -13,16 +13,16 @@ import msgspec
 
 from bems_streams.local.addresses import role_of
 from bems_streams.local.faulty_store import Refusals
-from bems_streams.local.prove.cluster import BROKER, Cluster
 from bems_streams.local.prove.load_books import Control
 from bems_streams.local.prove.plan import Planned
+from bems_streams.local.prove.verbs import BROKER, Breakable
 
 STORM_SECONDS: Final = 3.0
 FOR_EVER: Final = 0.05  # of the refused ones
 HOT_WINDOW_SECONDS: Final = 60.0
 READY_SECONDS: Final = 60.0
 
-Act = Callable[[Cluster, Planned], None]
+Act = Callable[[Breakable, Planned], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +39,34 @@ def lost_brokers(planned: Planned, brokers: int) -> Sequence[str]:
     return [f"{BROKER}-{(first - 1 + more) % brokers + 1}" for more in range(round(planned.amount))]
 
 
-def _kill(cluster: Cluster, planned: Planned) -> None:
+def _kill(cluster: Breakable, planned: Planned) -> None:
     cluster.kill(planned.target)
 
 
-def _freeze(cluster: Cluster, planned: Planned) -> None:
+def _freeze(cluster: Breakable, planned: Planned) -> None:
     cluster.freeze(planned.target)
 
 
-def _thaw(cluster: Cluster, planned: Planned) -> None:
+def _thaw(cluster: Breakable, planned: Planned) -> None:
     cluster.thaw(planned.target)
 
 
-def _lose(cluster: Cluster, planned: Planned) -> None:
-    for name in lost_brokers(planned, cluster.cell.options.brokers):
+def _lose(cluster: Breakable, planned: Planned) -> None:
+    for name in lost_brokers(planned, cluster.brokers):
         cluster.lose(name)
 
 
-def _regain(cluster: Cluster, planned: Planned) -> None:
-    for name in lost_brokers(planned, cluster.cell.options.brokers):
+def _regain(cluster: Breakable, planned: Planned) -> None:
+    for name in lost_brokers(planned, cluster.brokers):
         cluster.regain(name)
 
 
-def _wipe(cluster: Cluster, planned: Planned) -> None:
+def _wipe(cluster: Breakable, planned: Planned) -> None:
     cluster.stop(planned.target, 0.0)  # killed at once, with its table open
     cluster.wipe(planned.target)
 
 
-def _start(cluster: Cluster, planned: Planned) -> None:
+def _start(cluster: Breakable, planned: Planned) -> None:
     cluster.start(planned.target)
 
 
@@ -74,11 +74,11 @@ def _store(**troubles: object) -> Act:
     return lambda cluster, _: cluster.store(lambda before: msgspec.structs.replace(before, **troubles))
 
 
-def _slow(cluster: Cluster, planned: Planned) -> None:
+def _slow(cluster: Breakable, planned: Planned) -> None:
     _store(slow_seconds=planned.amount)(cluster, planned)
 
 
-def _refuse(cluster: Cluster, planned: Planned) -> None:
+def _refuse(cluster: Breakable, planned: Planned) -> None:
     """A share is refused once per process, and heals; a smaller one for ever, also after the fault."""
     refusals = Refusals(
         salt=f"fault-{planned.number}", share=planned.amount * (1 - FOR_EVER), for_ever=planned.amount * FOR_EVER
@@ -86,7 +86,7 @@ def _refuse(cluster: Cluster, planned: Planned) -> None:
     cluster.store(lambda before: msgspec.structs.replace(before, refuse=(*before.refuse, refusals)))
 
 
-def _refuse_for_ever_only(cluster: Cluster, _: Planned) -> None:
+def _refuse_for_ever_only(cluster: Breakable, _: Planned) -> None:
     cluster.store(
         lambda before: msgspec.structs.replace(
             before, refuse=tuple(msgspec.structs.replace(refusals, share=0.0) for refusals in before.refuse)
@@ -94,30 +94,30 @@ def _refuse_for_ever_only(cluster: Cluster, _: Planned) -> None:
     )
 
 
-def _late(cluster: Cluster, planned: Planned) -> None:
+def _late(cluster: Breakable, planned: Planned) -> None:
     _store(hot_window_seconds=HOT_WINDOW_SECONDS, late_share=planned.amount)(cluster, planned)
 
 
 def _burst(what: str) -> Act:
-    def inject(cluster: Cluster, planned: Planned) -> None:
+    def inject(cluster: Breakable, planned: Planned) -> None:
         cluster.burst(msgspec.convert({"id": f"fault-{planned.number}", what: round(planned.amount)}, Control))
 
     return inject
 
 
-def _ahead(cluster: Cluster, planned: Planned) -> None:
+def _ahead(cluster: Breakable, planned: Planned) -> None:
     cluster.clock(planned.target, planned.amount)
 
 
-def _behind(cluster: Cluster, planned: Planned) -> None:
+def _behind(cluster: Breakable, planned: Planned) -> None:
     cluster.clock(planned.target, -planned.amount)
 
 
-def _right(cluster: Cluster, planned: Planned) -> None:
+def _right(cluster: Breakable, planned: Planned) -> None:
     cluster.clock(planned.target, 0.0)
 
 
-def _storm(cluster: Cluster, planned: Planned) -> None:
+def _storm(cluster: Breakable, planned: Planned) -> None:
     """Another worker joins and leaves, as often as planned: two rebalances each time, some before the last is done."""
     role = role_of(planned.target)
     for _ in range(round(planned.amount)):
@@ -129,7 +129,7 @@ def _storm(cluster: Cluster, planned: Planned) -> None:
             cluster.pause(STORM_SECONDS)
 
 
-def _roll(cluster: Cluster, _: Planned) -> None:
+def _roll(cluster: Breakable, _: Planned) -> None:
     """Each is back and ready before the next one goes."""
     for name in cluster.names:
         if cluster.ending.is_set():

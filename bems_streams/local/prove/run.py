@@ -18,6 +18,7 @@ from bems_streams.local.processes import ManagedProcess, ProcessSpawner
 from bems_streams.local.prove.engine import Engine
 from bems_streams.local.prove.evidence import TRACKER, Evidence, Finding, Verdict
 from bems_streams.local.prove.judge import judge
+from bems_streams.local.prove.judge_ledger import ledger_verification
 from bems_streams.local.prove.plan import Planned, make_plan
 from bems_streams.local.prove.proof import Proof
 from bems_streams.local.prove.samples import Sampler
@@ -151,6 +152,7 @@ class Run:
             log=eyes.log,
             store=eyes.reader,
             groups=eyes.groups,
+            verify=ledger_verification(eyes.log, eyes.reader, SystemClock(), made.catalogue, self._options.cell),
         )
         return judge(evidence, lambda what, done, of: self._screen.doing(f"judging: {what}, {done:,} of {of:,}"))
 

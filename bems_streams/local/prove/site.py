@@ -28,7 +28,7 @@ BROKERS: Final = 3
 PARTITIONS: Final = 6
 SESSION_SECONDS: Final = 6.0
 RETRY: Final = ("2s", "5s", "15s")
-NAMES: Final = ("tracker-0", "tracker-1", "sink-0", "sink-1", "gateway-0", "gateway-1")
+NAMES: Final = ("tracker-0", "tracker-1", "sink-0", "sink-1", "gateway-0", "gateway-1", "ledger")
 SHORTEST_DAY_SECONDS: Final = 10.0
 LONGEST_DAY_SECONDS: Final = 60.0
 
