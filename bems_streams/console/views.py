@@ -31,12 +31,13 @@ Shape = dict[str, Any]
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """What became of every accepted event that reached the store. The three parts add up to `accepted`."""
+    """What became of every accepted event that reached the store. The other parts add up to `accepted`."""
 
     accepted: int
     stored: int
     duplicates: int
     dead_lettered: int
+    retrying: int
 
 
 class StageView(msgspec.Struct, frozen=True):
@@ -74,10 +75,11 @@ class Overview(msgspec.Struct, frozen=True):
 def ledger(counts: StoreCounts) -> Ledger:
     """The ledger line."""
     return Ledger(
-        accepted=counts.stored + counts.duplicates + counts.dead_lettered,
+        accepted=counts.stored + counts.duplicates + counts.dead_lettered + counts.retrying,
         stored=counts.stored,
         duplicates=counts.duplicates,
         dead_lettered=counts.dead_lettered,
+        retrying=counts.retrying,
     )
 
 

@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 
 from bems_streams.adapters.stores import default_store_url, open_store
 from bems_streams.health import Health, HealthServer
-from bems_streams.ports import EventStore, StoreBatch
+from bems_streams.ports import Coordinates, EventStore, RetryRow, StoreBatch
 from tests.e2e.conftest import ConsoleProcess, eventually
 from tests.e2e.console_data import HOSTILE_ID, SECOND_US, STAGES, Cell, realistic
 
@@ -378,6 +378,27 @@ def test_the_ledgers_standing_is_on_the_page(browser: Chrome, store: EventStore,
     page.browser.save_screenshot(str(tmp_path / "ledger.png"))
     assert console.stop() == 0
     ledger.stop()
+
+
+def test_what_waits_in_a_lane_is_part_of_the_equation(
+    browser: Chrome, console: ConsoleProcess, store: EventStore
+) -> None:
+    """Shown while something does, so that the sum is always right; not at all while nothing does."""
+    # given nothing in a lane
+    store.write(realistic(now_us()))
+    page = Page(browser, console.url)
+    eventually(lambda: page.text("#dead-lettered") == "3", "the figures are there")
+    assert page.text("#retrying-figure") == ""
+
+    # when
+    at = Coordinates("invoices.ingestion", 0, 10_000_000)
+    store.write(StoreBatch(retrying=[RetryRow(at, "sink", "store_refused", "no", 1, 1, now_us(), now_us())]))
+
+    # then
+    eventually(lambda: page.text("#retrying") == "1", "the page shows it")
+    names = ("stored", "duplicates", "dead-lettered", "retrying")
+    figures = [int(page.text(f"#{name}").replace(",", "")) for name in names]
+    assert sum(figures) == int(page.text("#accepted").replace(",", ""))
 
 
 def test_silence_is_not_shown_as_traffic(browser: Chrome, console: ConsoleProcess, store: EventStore) -> None:

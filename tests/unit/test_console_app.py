@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from bems_streams.console.guard import LOOPBACK
-from bems_streams.ports import AlertRow, Coordinates, StoreBatch, StoreUnavailableError
+from bems_streams.ports import AlertRow, Coordinates, RetryRow, StoreBatch, StoreUnavailableError
 from tests.unit.console_kit import NOW_US, SECOND_US, dead_letter, event, invoice, running
 
 
@@ -28,17 +28,19 @@ async def test_overview_sums_amounts_exactly_and_per_currency() -> None:
 
 
 async def test_ledger_line_adds_up() -> None:
-    """Accepted is the sum of stored, duplicates and dead-lettered."""
+    """Accepted is the sum of stored, duplicates, dead-lettered and in retry."""
     async with running() as kit:
-        # given two events, one of them twice, and a dead letter
+        # given two events, one of them twice, a dead letter, and one that waits in a lane
         twice = event("1")._replace(at=Coordinates("invoices.ingestion", 0, 99))
-        kit.store.write(StoreBatch(events=[event("1"), event("2"), twice], dead_letters=[dead_letter()]))
+        waits = RetryRow(Coordinates("invoices.ingestion", 0, 100), "sink", "store_refused", "no", 1, 1, 1, 1)
+        batch = StoreBatch(events=[event("1"), event("2"), twice], dead_letters=[dead_letter()], retrying=[waits])
+        kit.store.write(batch)
 
         # when
         ledger = (await kit.overview())["overview"]["ledger"]
 
         # then
-        assert ledger == {"accepted": 4, "stored": 2, "duplicates": 1, "dead_lettered": 1}
+        assert ledger == {"accepted": 5, "stored": 2, "duplicates": 1, "dead_lettered": 1, "retrying": 1}
 
 
 async def test_overview_tells_pace_and_visibility() -> None:

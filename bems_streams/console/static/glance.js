@@ -32,6 +32,8 @@ function showLedger(ledger) {
   setText(byId("duplicates"), count(ledger.duplicates));
   setText(byId("dead-lettered"), count(ledger.dead_lettered));
   byId("dead-figure").classList.toggle("bad", ledger.dead_lettered > 0);
+  setText(byId("retrying"), count(ledger.retrying));
+  for (const id of ["retrying-operator", "retrying-figure"]) byId(id).hidden = ledger.retrying === 0;
 }
 
 function showVisibility({ visibility, visibility_window_seconds: seconds }) {
