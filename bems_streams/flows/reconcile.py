@@ -92,6 +92,8 @@ class _Frame(NamedTuple):
     log: Mapping[Place, Extent]
     accepted: Mapping[Place, Extent]
     due: Offsets
+    """Where what was accepted before `due_us` ends: handled by now, as promised."""
+    due_us: int
 
 
 class Reconciler:
@@ -154,12 +156,13 @@ class Reconciler:
         log = self._log.extents(places)
         since = self._log.offsets_at(places, since_us) if since_us else {}
         until = {} if until_us is None else self._log.offsets_at(places, until_us)
-        due = self._log.offsets_at(places, now_us - self._promise_us)
+        due_us = now_us - self._promise_us
+        due = self._log.offsets_at(places, due_us)
         accepted = {
             place: Extent(max(start, since.get(place, start)), min(end, until.get(place, end)))
             for place, (start, end) in log.items()
         }
-        return _Frame(log, accepted, {place: min(due[place], accepted[place].end) for place in places})
+        return _Frame(log, accepted, {place: min(due[place], accepted[place].end) for place in places}, due_us)
 
     def _slices(self, since_us: int, until_us: int | None, now_us: int) -> Iterator[tuple[int, int]]:
         """Hours, so that no more of the ledger is in memory; the first has all that is older than the log."""
@@ -211,7 +214,7 @@ class Reconciler:
     def _tail(self, books: Books, frame: _Frame, positions: Offsets, sheet: Sheet) -> int:
         """What waits at the end of each partition, and what stands beyond an end. Returns how many records wait."""
         waiting = waiting_records(self._evidence, frame.log, positions)
-        examine_overdue(self._evidence, books, waiting, frame.due, sheet)
+        examine_overdue(self._evidence, books, waiting, frame.due, frame.due_us, sheet)
         examine_ends(self._evidence, books, positions, {place: e.end for place, e in frame.log.items()}, sheet)
         return sum(one.number for one in waiting.values())
 
