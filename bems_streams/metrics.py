@@ -124,8 +124,10 @@ class LedgerMetrics:
         self._ranges = gauge("unaccounted_ranges", "Ranges of offsets without a ledger entry.", "agent")
         self._miscounts = gauge("miscounts", "Ledger entries that differ from rows or log.", "agent")
         self._values = gauge("value_differences", "Rows or entries with another amount than accepted.", "agent")
-        self.last_verified = gauge("last_verified_timestamp_seconds", "When the newest hours were looked at.")
-        self.whole_verified = gauge("whole_verified_timestamp_seconds", "Every hour was looked at since; 0: not yet.")
+        self.last_verified = gauge("last_verified_timestamp_seconds", "When the newest minutes were looked at.")
+        self.whole_verified = gauge(
+            "whole_verified_timestamp_seconds", "All that the log holds was looked at since; 0: not yet."
+        )
         self.verify_seconds = Histogram(
             "bems_ledger_verify_seconds", "One look.", buckets=LATENCY_BUCKETS, registry=registry
         )

@@ -1,6 +1,6 @@
 """`bems ledger watch`: verifies all the time, and tells metrics, probes and the log when the ledger is not closed.
 
-Not here: the verification (flows/reconcile.py), which hours are looked at when (flows/ledger/rounds.py).
+Not here: the verification (flows/reconcile.py), what is looked at when (flows/ledger/rounds.py).
 """
 
 import logging
@@ -39,7 +39,7 @@ MOST_LINES: Final = 100
 )
 @ledger_options
 def watch(*, every_seconds: float, health_port: int, **where: Any) -> None:
-    """Verify the newest two hours on every look, and everything older that the log holds in turn.
+    """Verify the newest minutes on every look, and everything older that the log holds in turn.
 
     /readyz answers 503 while the ledger is not closed, with the reason. SIGTERM ends it after the look under way.
     """

@@ -1,4 +1,4 @@
-"""Watching the ledger: every hour in turn, and what probes, metrics and the log are told."""
+"""Watching the ledger: every slice of time in turn, and what probes, metrics and the log are told."""
 
 import logging
 
@@ -6,13 +6,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bems_streams.cli.ledger_watch import STALE_US, Patrol
-from bems_streams.flows.ledger.rounds import BUDGET_US, Rounds
+from bems_streams.flows.ledger.rounds import BUDGET_US, SLICE_US, Rounds
 from bems_streams.flows.reconcile import Scope
 from bems_streams.metrics import LedgerMetrics
 from bems_streams.ports import Coordinates
 from tests.unit.ledger_kit import SINK, STAGE_OF, TOPIC, TRACKER, World
 
-HOURS = 30
+SLICES = 30
 
 
 def at(offset: int) -> Coordinates:
@@ -21,11 +21,11 @@ def at(offset: int) -> Coordinates:
 
 @pytest.fixture
 def world() -> World:
-    """One event an hour, the newest a moment ago."""
+    """One event in each slice of time, the newest a moment ago."""
     world = World()
-    for hour in range(HOURS):
-        world.pass_seconds(3_600)
-        world.accept(f"E-{hour}")
+    for number in range(SLICES):
+        world.pass_seconds(SLICE_US / 1e6)
+        world.accept(f"E-{number}")
         world.handle()
     return world
 
@@ -53,18 +53,18 @@ def watched(world: World) -> Watched:
 def test_rows_of_any_age_are_missed_on_the_next_look(watched: Watched, world: World) -> None:
     """As far as the log reaches, while one look has the time for all of it."""
     assert watched.rounds.look().reason is None
-    for offset in (0, 17, HOURS - 1):
+    for offset in (0, 17, SLICES - 1):
         world.delete_row(at(offset))
 
     standing = watched.rounds.look()
 
-    assert sorted(found.event_id or "" for found in standing.findings) == ["E-0", "E-17", f"E-{HOURS - 1}"]
+    assert sorted(found.event_id or "" for found in standing.findings) == ["E-0", "E-17", f"E-{SLICES - 1}"]
     assert standing.reason == "the ledger is not closed: 3 events missing; run: bems ledger verify"
     assert standing.whole_us == world.clock.us
 
 
 def test_a_look_that_has_no_time_for_everything_goes_on_where_it_stopped(watched: Watched, world: World) -> None:
-    """Hours whose last look is longest ago come first; what they showed stands until they are looked at again."""
+    """Slices whose last look is longest ago come first; what they showed stands until they are looked at again."""
     world.delete_row(at(3))
     world.log.on_extents = lambda: world.pass_seconds(BUDGET_US / 5e6)  # a question takes a fifth of the time
 
@@ -77,14 +77,14 @@ def test_a_look_that_has_no_time_for_everything_goes_on_where_it_stopped(watched
     assert seen[-1]
 
 
-def test_older_hours_get_on_however_long_the_newest_take(watched: Watched, world: World) -> None:
+def test_older_slices_get_on_however_long_the_newest_take(watched: Watched, world: World) -> None:
     """One of them on every look at least."""
     world.log.on_extents = lambda: world.pass_seconds(2 * BUDGET_US / 1e6)
 
     assert [len(watched.rounds.look().looks) for _ in range(3)] == [2, 3, 4]
 
 
-def test_hours_that_retention_deleted_are_forgotten(watched: Watched, world: World) -> None:
+def test_slices_that_retention_deleted_are_forgotten(watched: Watched, world: World) -> None:
     """What the log no longer holds is no part of the watch; `bems ledger verify` still counts its rows."""
     world.delete_row(at(2))
     assert watched.rounds.look().reason is not None
@@ -94,7 +94,7 @@ def test_hours_that_retention_deleted_are_forgotten(watched: Watched, world: Wor
     assert watched.rounds.look().reason is None
 
 
-def test_an_order_to_stop_is_heard_between_two_hours(watched: Watched) -> None:
+def test_an_order_to_stop_is_heard_between_two_slices(watched: Watched) -> None:
     """The look ends with what it has."""
     watched.stopping = True
 
@@ -155,14 +155,14 @@ def test_every_missing_event_is_written_to_the_log_once(
     world.accept("E\nforged")
     world.handle()
     world.delete_row(at(7))
-    world.delete_row(at(HOURS))
+    world.delete_row(at(SLICES))
 
     watched.patrol.look()
     watched.patrol.look()
 
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert [line.partition(":")[0] for line in sorted(errors)] == [
-        f"c1/{TOPIC}/0/{HOURS} missing (sink)",
+        f"c1/{TOPIC}/0/{SLICES} missing (sink)",
         f"c1/{TOPIC}/0/7 missing (sink)",
     ]
     assert "event E-7 of invoice INV-1" in sorted(errors)[1]

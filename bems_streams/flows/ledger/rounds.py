@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from bems_streams.flows.ledger.findings import Finding, Kind, Reconciliation
-from bems_streams.flows.reconcile import HOUR_US, Reconciler
-from bems_streams.ports import Clock
+from bems_streams.flows.reconcile import Reconciler
+from bems_streams.ports import MINUTE_US, Clock
 
 BUDGET_US: Final = 20_000_000
+SLICE_US: Final = 10 * MINUTE_US
+"""At the peak rate, recounting a minute takes a core about a third of a second."""
 COMMAND: Final = "run: bems ledger verify"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All that the newest look at each hour found. `whole_us`: every hour was looked at since then; 0: not yet."""
+    """All that the newest look at each slice of time found. `whole_us`: all were looked at since then; 0: not yet."""
 
     looks: Sequence[Reconciliation] = ()
     verified_us: int = 0
@@ -64,21 +66,21 @@ class Rounds:
         self._older: dict[int, Reconciliation] = {}
 
     def look(self) -> Standing:
-        """This hour and the one before; then older hours of the log, at least one, those not seen for longest first."""
+        """The newest minutes; then older slices of the log, at least one, those not seen for longest first."""
         began_us = self._clock.now_us()
-        edge_us = began_us - began_us % HOUR_US - HOUR_US
+        edge_us = began_us - began_us % SLICE_US - SLICE_US
         recent = self._reconciler.verify(edge_us)
         oldest_us = self._reconciler.oldest_us()
-        hours = range(oldest_us - oldest_us % HOUR_US, edge_us, HOUR_US)
-        self._older = {hour: look for hour, look in self._older.items() if hour in hours}
-        older_us = self._clock.now_us()  # however long the newest hours take, the others get on
-        for hour in sorted(hours, key=self._looked_at):
+        slices = range(oldest_us - oldest_us % SLICE_US, edge_us, SLICE_US)
+        self._older = {start_us: look for start_us, look in self._older.items() if start_us in slices}
+        older_us = self._clock.now_us()  # however long the newest minutes take, the others get on
+        for start_us in sorted(slices, key=self._looked_at):
             if self._stopping() or self._clock.now_us() - older_us > self._budget_us:
                 break
-            self._older[hour] = self._reconciler.verify(hour, hour + HOUR_US)
-        whole_us = min(map(self._looked_at, hours), default=began_us)
+            self._older[start_us] = self._reconciler.verify(start_us, start_us + SLICE_US)
+        whole_us = min(map(self._looked_at, slices), default=began_us)
         return Standing([recent, *self._older.values()], began_us, whole_us)
 
-    def _looked_at(self, hour: int) -> int:
-        look = self._older.get(hour)
+    def _looked_at(self, start_us: int) -> int:
+        look = self._older.get(start_us)
         return 0 if look is None else look.verified_us
