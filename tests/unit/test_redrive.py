@@ -122,6 +122,40 @@ async def test_the_prediction_comes_true_on_ten_thousand_mixed_dead_letters(agen
     cell.close()
 
 
+@pytest.mark.parametrize("agent", ["sink", "tracker"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_prediction_comes_true_on_a_few_hundred(agent: str, seed: int) -> None:
+    """The same at a size that runs often, with other dice."""
+    cell = await mixed_cell(random.Random(seed), 250)
+
+    ending = await cell.redrive(Given(agent=agent))
+
+    assert ending.told is not None
+    assert (ending.told.differences, ending.told.result) == ((), ending.told.predicted)
+    assert set(ending.told.result) == {Verdict.STORED, Verdict.DUPLICATE, Verdict.STILL_FAILING}
+
+
+async def test_what_fails_in_another_run_is_not_held_against_this_one() -> None:
+    """Two operators at once: each hears of what became of their own records."""
+    cell = await dead_cell(30)
+
+    def fail_elsewhere(records: Sequence[OutRecord]) -> None:
+        for record in records if records[0].topic == CATALOGUE.redrive_topic("sink") else ():
+            disclosed = disclose(
+                RawRecord(Coordinates(record.topic, 0, 0), record.key, record.value, record.headers, 0)
+            )
+            assert isinstance(disclosed, tuple)
+            original, passage = disclosed
+            topic = CATALOGUE.dead_letter_topic(original.at.topic, "sink")
+            cell.log.append(enclose(original, passage._replace(run="another"), topic))
+
+    cell.log.before_publish = fail_elsewhere
+
+    ending = await cell.redrive()
+
+    assert ending.run.result == {"stored": 30}
+
+
 async def test_a_second_redrive_of_the_same_records_changes_nothing() -> None:
     """What was handled since is not sent; what still fails is sent again and fails again; the store stays as it was."""
     cell = await mixed_cell(random.Random(3), 300)
