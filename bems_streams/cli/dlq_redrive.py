@@ -17,7 +17,7 @@ import click
 from bems_streams.adapters.kafka_group import KafkaGroup
 from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
 from bems_streams.cli.dlq_options import Desk, desk, filter_options
-from bems_streams.cli.dlq_progress import bars, expected
+from bems_streams.cli.dlq_progress import bars
 from bems_streams.cli.dlq_redrive_screen import print_ending, print_plan
 from bems_streams.cli.ledger_options import ledger_options
 from bems_streams.cli.screen import screen
@@ -26,11 +26,10 @@ from bems_streams.domain.event import instant
 from bems_streams.flows.dead_letters import Filter
 from bems_streams.flows.redrive.audit import Run, Step, read_audit
 from bems_streams.flows.redrive.journal import Journal
-from bems_streams.flows.redrive.plan import Plan
-from bems_streams.flows.redrive.run import Ending, Limits, Parts, Redrive, Standing
+from bems_streams.flows.redrive.plan import Plan, spans_of
+from bems_streams.flows.redrive.run import Ending, Limits, Parts, Redrive, Standing, ends_now
 from bems_streams.flows.redrive.terms import MAX_REDRIVES, Terms
 from bems_streams.local.feed_stop import stop_on_signals
-from bems_streams.ports import Extent, Place
 
 CLOSE_SECONDS: Final = 5.0
 DEFAULTS: Final = Limits()
@@ -160,15 +159,8 @@ def _operator(settings: Settings) -> str:
 
 def _new(opened: Desk, terms: Terms, who: str) -> Run:
     """A run that begins now: what dies from here on is not its affair."""
-    now_us = opened.clock.now_us()
-    extents = {**opened.letters.extents(terms.agent), **opened.log.extents(_redrive_places(opened, terms.agent))}
-    name = f"{instant(now_us):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-    return Run(name, who, terms, {place: extent.end for place, extent in extents.items()})
-
-
-def _redrive_places(opened: Desk, agent: str) -> list[Place]:
-    topic = opened.catalogue.redrive_topic(agent)
-    return [(topic, number) for number in range(opened.catalogue.partitions)]
+    name = f"{instant(opened.clock.now_us()):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    return Run(name, who, terms, ends_now(opened.letters, opened.log, opened.catalogue, terms.agent))
 
 
 def _found(opened: Desk, name: str, asked: Filter, limit: int | None) -> Run:
@@ -183,19 +175,13 @@ def _found(opened: Desk, name: str, asked: Filter, limit: int | None) -> Run:
 
 
 def _plan(opened: Desk, run: Run) -> Plan:
-    redriven = opened.catalogue.redrive_topic(run.terms.agent)
-    begin = opened.letters.extents(run.terms.agent)
-    spans = {
-        place: Extent(max(extent.start, run.positions.get(place, 0)), run.ends.get(place, 0))
-        for place, extent in begin.items()
-    }
-    journal = Journal(opened.log, run.name, {place: end for place, end in run.ends.items() if place[0] == redriven})
+    spans = spans_of(run, opened.letters)
+    journal = Journal(opened.log, run.name, run.ends_of({opened.catalogue.redrive_topic(run.terms.agent)}))
+    total = sum(span.end - span.start for span in spans.values())
     with bars() as progress:
-        tasks = {
-            what: progress.add_task(f"{what} dead letters", total=expected(spans)) for what in ("reading", "predicting")
-        }
+        tasks = {what: progress.add_task(f"{what} dead letters", total=total) for what in ("reading", "predicting")}
         return opened.planner(run.terms.agent).plan(
-            run.terms, spans, journal, lambda what, more: progress.advance(tasks[what], more)
+            run, spans, journal, lambda what, more: progress.advance(tasks[what], more)
         )
 
 

@@ -22,9 +22,9 @@ from bems_streams.flows.deliver import deliver
 from bems_streams.flows.lanes import Arrival, Lanes
 from bems_streams.flows.redrive.audit import Audit, Run, read_audit
 from bems_streams.flows.redrive.journal import Journal
-from bems_streams.flows.redrive.plan import Plan, Planner
+from bems_streams.flows.redrive.plan import Plan, Planner, spans_of
 from bems_streams.flows.redrive.predict import agent_side
-from bems_streams.flows.redrive.run import Ending, Limits, Parts, Redrive, Standing
+from bems_streams.flows.redrive.run import Ending, Limits, Parts, Redrive, Standing, ends_now
 from bems_streams.flows.redrive.terms import MAX_REDRIVES, Terms
 from bems_streams.flows.store import Rows, SinkParts, Store
 from bems_streams.flows.track import Track
@@ -316,23 +316,15 @@ class MemoryCell:
         """A run that begins now: nothing is published yet."""
         name = f"run-{next(self._runs)}"
         asked = replace(given.filter or Filter(), agent=given.agent)
-        redrive = [(CATALOGUE.redrive_topic(given.agent), number) for number in range(PARTITIONS)]
-        extents = {**self.letters.extents(given.agent), **self.log.extents(redrive)}
-        ends = {place: extent.end for place, extent in extents.items()}
+        ends = ends_now(self.letters, self.log, CATALOGUE, given.agent)
         return Run(name, "jane@ops", Terms(given.agent, asked, given.max_redrives, given.limit), ends)
 
     def plan(self, run: Run) -> Plan:
         """What would be sent, and what would come of it."""
         lanes = self.agent(run.terms.agent).lanes
-        side = self.side(lanes)
-        spans = {
-            place: Extent(run.positions.get(place, 0), end)
-            for place, end in run.ends.items()
-            if place[0] != lanes.redrive_topic
-        }
-        starts = {place: end for place, end in run.ends.items() if place[0] == lanes.redrive_topic}
-        planner = Planner(self.letters, Since(self.reader), side, lanes)
-        return planner.plan(run.terms, spans, Journal(self.log, run.name, starts), lambda what, more: None)
+        planner = Planner(self.letters, Since(self.reader), self.side(lanes), lanes)
+        journal = Journal(self.log, run.name, run.ends_of({lanes.redrive_topic}))
+        return planner.plan(run, spans_of(run, self.letters), journal, lambda what, more: None)
 
     def side(self, lanes: Lanes) -> Any:
         """What predicts."""

@@ -3,7 +3,7 @@
 Not here: when a step is reached (run.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -31,8 +31,8 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a redrive. `positions`: next offset per place of the dead-letter topics; `ends`: where these and the
-    redrive topic ended when it began.
+    """One run of a redrive. `positions`: next offset per place of the dead-letter topics; `ends`: where these, the
+    redrive topic and the ledger's ended when it began.
     """
 
     name: str
@@ -45,6 +45,10 @@ class Run:
     step: Step = Step.STARTED
     at_us: int = 0
     reason: str | None = None
+
+    def ends_of(self, topics: Collection[str]) -> dict[Place, int]:
+        """Where these topics ended when the run began."""
+        return {place: end for place, end in self.ends.items() if place[0] in topics}
 
     def entry(self, topic: str, cell: str, region: str) -> OutRecord:
         """As published."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from bems_streams.flows.dead_letters import DeadLetter, DeadLetters, Since
 from bems_streams.flows.lanes import Lanes
+from bems_streams.flows.redrive.audit import Run
 from bems_streams.flows.redrive.journal import Journal, as_read
 from bems_streams.flows.redrive.predict import AgentSide
 from bems_streams.flows.redrive.terms import SENT, Terms, Verdict
@@ -53,8 +54,9 @@ class Planner:
     side: AgentSide
     lanes: Lanes
 
-    def plan(self, terms: Terms, spans: Mapping[Place, Extent], journal: Journal, seen: Seen) -> Plan:
+    def plan(self, run: Run, spans: Mapping[Place, Extent], journal: Journal, seen: Seen) -> Plan:
         """Each record once: its newest dead letter counts, and not at all what the run has sent already."""
+        terms = run.terms
         keys: dict[int, set[bytes]] = {}
         sent = set()
         for before in journal.sent():
@@ -136,6 +138,15 @@ class Planner:
         if self.since.handled(letter):
             return Verdict.ALREADY_HANDLED
         return Verdict.GUARDED if letter.passage.redrives >= max_redrives else None
+
+
+def spans_of(run: Run, letters: DeadLetters) -> Mapping[Place, Extent]:
+    """What is left of a run: from where it stopped to where everything ended when it began."""
+    kept = letters.extents(run.terms.agent)
+    return {
+        place: Extent(max(extent.start, run.positions.get(place, 0)), run.ends.get(place, 0))
+        for place, extent in kept.items()
+    }
 
 
 def slices(picks: Picks, size: int) -> Iterator[dict[Place, list[int]]]:

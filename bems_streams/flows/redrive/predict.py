@@ -4,27 +4,28 @@ Not here: which records are asked about (plan.py), the state of invoices (states
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 from prometheus_client import CollectorRegistry
 
-from bems_streams.domain.codec import decode_tracked
-from bems_streams.domain.failures import Failure
-from bems_streams.domain.fold import digest_of
+from bems_streams.flows.accounts import account_of
 from bems_streams.flows.breaker import Breaker
-from bems_streams.flows.decode import decode_event
 from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.redrive.states import States
 from bems_streams.flows.redrive.terms import Verdict
 from bems_streams.flows.store import AGENT as SINK
 from bems_streams.flows.store import SinkParts, Store
 from bems_streams.flows.track import Track
-from bems_streams.flows.tracking import UNUSABLE, TrackingParts
+from bems_streams.flows.tracking import AGENT as TRACKER
+from bems_streams.flows.tracking import TrackingParts
 from bems_streams.metrics import AgentMetrics, TableMetrics
 from bems_streams.ports import (
     Clock,
+    Coordinates,
     EventKey,
+    Extent,
     LogReader,
+    Note,
     Offsets,
     OutRecord,
     RawRecord,
@@ -33,6 +34,8 @@ from bems_streams.ports import (
     StoreReader,
 )
 from bems_streams.topics import Catalogue
+
+_HANDLED: Final = {RecordOutcome.STORED: Verdict.STORED, RecordOutcome.DUPLICATE: Verdict.DUPLICATE}
 
 
 class AgentSide(Protocol):
@@ -44,7 +47,10 @@ class AgentSide(Protocol):
     def predict(self, records: Sequence[RawRecord]) -> Sequence[Verdict]:
         """What becomes of records that come from the redrive topic in this order, after all asked about before."""
 
-    def outcome(self, record: RawRecord, predicted: Verdict) -> Verdict:
+    def observe(self, ends: Offsets) -> None:
+        """Learn what the agent did since the log ended there."""
+
+    def outcome(self, record: RawRecord) -> Verdict:
         """What became of a record, at its original coordinates, that was handled and did not fail again."""
 
 
@@ -101,7 +107,10 @@ class SinkSide:
                     self._coming.add(key)
         return verdicts
 
-    def outcome(self, record: RawRecord, predicted: Verdict) -> Verdict:
+    def observe(self, ends: Offsets) -> None:
+        """The store is asked record by record."""
+
+    def outcome(self, record: RawRecord) -> Verdict:
         """What the store has at these coordinates. Of status, alerts and accounts it keeps none: handled is stored."""
         if record.at.topic not in self._stage_of:
             return Verdict.STORED
@@ -112,12 +121,14 @@ class SinkSide:
 
 
 class TrackerSide:
-    """AgentSide of the tracker."""
+    """AgentSide of the tracker. What it did it tells the ledger, in the transaction in which it did it."""
 
-    def __init__(self, track: Track, stage_of: Mapping[str, str], states: States) -> None:
+    def __init__(self, track: Track, states: States, log: LogReader, ledger_topic: str) -> None:
         self._track = track
-        self._stage_of = stage_of
         self._states = states
+        self._log = log
+        self._ledger_topic = ledger_topic
+        self._noted: dict[Coordinates, RecordOutcome] = {}
 
     def prepare(self, keys: Mapping[int, Collection[bytes]]) -> None:
         """As the changelog has them now."""
@@ -135,20 +146,30 @@ class TrackerSide:
             verdicts.append(Verdict.STILL_FAILING if tracked.asides else handled)
         return verdicts
 
-    def outcome(self, record: RawRecord, predicted: Verdict) -> Verdict:
-        """Whether the event is in its invoice's state. State does not tell which copy of an event came first: what was
-        predicted stands then. An event that only newer code than this can read counts as handled.
-        """
-        handled = Verdict.STORED if predicted is Verdict.STILL_FAILING else predicted
-        event = decode_event(record, self._stage_of[record.at.topic])
-        if isinstance(event, Failure):
-            return handled
-        stored = self._states.real(record.at.partition, event.invoice_id.encode())
-        try:
-            seen = [] if stored is None else decode_tracked(stored).state.seen
-        except UNUSABLE:
-            return Verdict.MISSING
-        return handled if digest_of(event.event_id) in seen else Verdict.MISSING
+    def observe(self, ends: Offsets) -> None:
+        """Its notes on records that came back from a lane: of each record, the first."""
+        starts = {place: end for place, end in ends.items() if place[0] == self._ledger_topic}
+        extents = self._log.extents([*starts])
+        spans = {place: Extent(start, extents[place].end) for place, start in starts.items()}
+        there = {place: span for place, span in spans.items() if span.start < span.end}
+        for record in self._log.read(there) if there else ():
+            for note in _notes(record.value or b""):
+                if note.outcome in _HANDLED:
+                    self._noted.setdefault(note.at, note.outcome)
+
+    def outcome(self, record: RawRecord) -> Verdict:
+        """What it noted."""
+        noted = self._noted.get(record.at)
+        return Verdict.MISSING if noted is None else _HANDLED[noted]
+
+
+def _notes(raw: bytes) -> Sequence[Note]:
+    """Of the tracker's account; none in what is no account: then the record in question counts as missing."""
+    try:
+        account = account_of(raw)
+    except (ValueError, TypeError):
+        return ()
+    return account.notes if account.agent == TRACKER else ()
 
 
 def agent_side(
@@ -190,4 +211,4 @@ def agent_side(
         metrics=metrics,
         table_metrics=TableMetrics(registry),
     )
-    return TrackerSide(Track(tracker), stage_of, states)
+    return TrackerSide(Track(tracker), states, log, catalogue.ledger_topic)

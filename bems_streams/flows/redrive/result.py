@@ -30,10 +30,6 @@ class Told(NamedTuple):
 
 def tell(journal: Journal, watch: Watch, side: AgentSide) -> Told:
     """Over all that the run ever sent, also before it was resumed. Blocking; raises what log and store raise."""
-    keys: dict[int, set[bytes]] = {}
-    for sent in journal.sent():
-        keys.setdefault(sent.original.at.partition, set()).add(sent.original.key or b"")
-    side.prepare(keys)
     predicted, result, differences = Counter[Verdict](), Counter[Verdict](), []
     for sent in journal.sent():
         became = _became(sent, watch, side)
@@ -51,4 +47,4 @@ def _became(sent: Sent, watch: Watch, side: AgentSide) -> Verdict:
         return Verdict.STILL_FAILING
     if not watch.has_settled(sent.original.at):
         return Verdict.PENDING
-    return side.outcome(sent.original, sent.predicted)
+    return side.outcome(sent.original)

@@ -33,10 +33,12 @@ from bems_streams.ports import (
     GroupOffsets,
     LogReader,
     LogUnavailableError,
+    Offsets,
     OutRecord,
     Publisher,
     PublishFailedError,
 )
+from bems_streams.topics import Catalogue
 
 FIRST_RECORDS: Final = 20
 """Sent alone: no share of relapses is judged on fewer, and what is wrong with all fails on these first."""
@@ -97,6 +99,13 @@ class Parts:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
+def ends_now(letters: DeadLetters, log: LogReader, catalogue: Catalogue, agent: str) -> Offsets:
+    """Where everything ends that a run of this agent looks at: what comes after belongs to the run, or to none."""
+    topics = (catalogue.redrive_topic(agent), catalogue.ledger_topic)
+    others = log.extents([(topic, number) for topic in topics for number in range(catalogue.partitions)])
+    return {place: extent.end for place, extent in {**letters.extents(agent), **others}.items()}
+
+
 class Redrive:
     """Use once. Raises LogUnavailableError or PublishFailedError when even the last audit entry could not be written:
     the run goes on from the one before.
@@ -107,9 +116,8 @@ class Redrive:
         self._limits = limits
         self._run = run
         self._plan = plan
-        topic = parts.lanes.redrive_topic
-        self._journal = Journal(parts.log, run.name, {at: end for at, end in run.ends.items() if at[0] == topic})
-        ends = {at: end for at, end in run.ends.items() if at[0] != topic}
+        self._journal = Journal(parts.log, run.name, run.ends_of({parts.lanes.redrive_topic}))
+        ends = run.ends_of(parts.letters.sources)
         self._watch = Watch(run.name, parts.letters, parts.log, parts.group, ends)
         self._bucket = TokenBucket(limits.per_second, parts.clock)
         self._positions = dict(run.positions)
@@ -124,8 +132,11 @@ class Redrive:
             end = await self._send() or await self._settle() or End(Step.FINISHED, None)
             if end.step is Step.STOPPED:
                 end = await self._settle() or end
-            told = None if end.step is Step.PAUSED else tell(self._journal, self._watch, self._parts.side)
-            return Ending(await self._audit(*end, None if told is None else told.result), told)
+            if end.step is Step.PAUSED:
+                return Ending(await self._audit(*end), None)
+            self._parts.side.observe(self._run.ends)
+            told = tell(self._journal, self._watch, self._parts.side)
+            return Ending(await self._audit(*end, told.result), told)
         except (LogUnavailableError, PublishFailedError) as error:
             return Ending(await self._audit(Step.PAUSED, str(error)), None)
 

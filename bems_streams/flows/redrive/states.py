@@ -6,7 +6,7 @@ Not here: the tracker's own table (runtime), what is decided on it (predict.py).
 from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
 
-from bems_streams.ports import Change, Extent, LogReader
+from bems_streams.ports import Change, LogReader
 
 
 class States:
@@ -16,34 +16,23 @@ class States:
         self._log = log
         self._changelog = changelog
         self._known: dict[int, dict[bytes, bytes | None]] = {}
-        self._read_until: dict[int, int] = {}
         self._predicted: dict[int, dict[bytes, bytes | None]] = {}
 
     def learn(self, keys: Mapping[int, Collection[bytes]]) -> None:
-        """Bring these keys, by partition number, up to now. One pass; only the tail, when all were asked for before."""
+        """Bring these keys, by partition number, up to now, in one pass."""
         extents = self._log.extents([(self._changelog, number) for number, wanted in keys.items() if wanted])
-        spans = {}
-        for place, extent in extents.items():
-            number = place[1]
-            known = self._known.setdefault(number, {})
-            new = set(keys[number]) - known.keys()
-            known.update(dict.fromkeys(new))
-            spans[place] = Extent(extent.start if new else self._read_until[number], extent.end)
-            self._read_until[number] = extent.end
-        there = {place: span for place, span in spans.items() if span.start < span.end}
+        for _, number in extents:
+            self._known.setdefault(number, {}).update(dict.fromkeys(keys[number]))
+        there = {place: extent for place, extent in extents.items() if extent.start < extent.end}
         for record in self._log.read(there) if there else ():
             known = self._known[record.at.partition]
             if record.key in known:
                 known[record.key] = record.value
 
-    def real(self, number: int, key: bytes) -> bytes | None:
-        """The stored value as of the last `learn`."""
-        return self._known.get(number, {}).get(key)
-
     def get_many(self, number: int, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """See InvoiceTable: with what was predicted so far."""
-        predicted = self._predicted.get(number, {})
-        return [predicted[key] if key in predicted else self.real(number, key) for key in keys]
+        known, predicted = self._known.get(number, {}), self._predicted.get(number, {})
+        return [predicted[key] if key in predicted else known.get(key) for key in keys]
 
     def apply(self, number: int, changes: Mapping[bytes, Change], changelog_offset: int) -> None:
         """See InvoiceTable: predicted, so nothing is stored."""
