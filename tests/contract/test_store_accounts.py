@@ -114,6 +114,26 @@ def test_a_record_may_wait_be_given_up_and_wait_again(pair: Pair) -> None:
     assert seen == [((0, 0, 0, 1), [1]), ((0, 0, 0, 1), [2]), ((0, 0, 1, 0), []), ((0, 0, 0, 1), [1])]
 
 
+def test_a_span_that_comes_again_does_not_bring_its_notes_back(pair: Pair) -> None:
+    """What was noted since is newer, although a dead letter usually ends a wait."""
+    first = account(tracked(0, 1, 0, 0, 1), note(0, DEAD_LETTERED))
+    take(pair, first, account(note(0, RETRYING, 1)))
+
+    take(pair, first)
+
+    assert (ledger(pair), noted(pair)) == ([tracked(0, 1, 0, 0, 0, 1)], [(0, "tracker", "retry")])
+
+
+def test_a_note_belongs_to_the_span_of_its_own_topic(pair: Pair) -> None:
+    """An account is about one partition number of several topics."""
+    elsewhere = tracked(0, 1, 1)._replace(topic="invoices.posting")
+    take(pair, account(tracked(0, 1, 0, 0, 0, 1), elsewhere, note(0, RETRYING, 1)))
+
+    take(pair, account(elsewhere, note(0, STORED)))
+
+    assert (ledger(pair), noted(pair)) == ([tracked(0, 1, 1), elsewhere], [])
+
+
 def test_an_account_does_not_touch_the_sinks_own(pair: Pair) -> None:
     """Nor the other way round: each agent settles for itself."""
     pair.store.write(StoreBatch(events=[event(offset=0)], handled=[handled(0, 1)]))

@@ -252,9 +252,10 @@ def test_a_lane_that_overtakes_is_counted_when_its_batch_comes_again(pair: Pair)
 def test_notes_of_other_agents_are_left_alone(pair: Pair) -> None:
     """That the sink stored an event does not settle what the tracker gave up."""
     letter, waiting = dead_letter(0, agent="tracker"), retry(1, agent="tracker")
-    pair.store.write(StoreBatch(dead_letters=[letter], retrying=[waiting]))
+    own = dead_letter(0), retry(1)
+    pair.store.write(StoreBatch(dead_letters=[letter, own[0]], retrying=[waiting, own[1]], handled=[handled(0, 2)]))
 
-    pair.store.write(StoreBatch(events=events(0, 1), handled=[handled(0, 2)]))
+    pair.store.write(StoreBatch(events=events(0, 1)))
 
     assert [list(pair.reader.dead_letters()), list(pair.reader.retrying())] == [[letter], [waiting]]
     assert counts(pair) == (2, 0, 0, 0)

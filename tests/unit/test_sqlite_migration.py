@@ -38,12 +38,12 @@ def old(tmp_path: Path) -> SqliteBackend:
     return filled_by_version_1(
         tmp_path / "store.sqlite3",
         events=[
+            event("a", at=at(0, partition=1), invoice_id="INV-0", invoice_amount="1" + "0" * 40 + ".01"),
             event("d", 9, **NEXT_MINUTE, invoice_amount="4"),
             event("a", 0, invoice_amount="0.1"),
             event("b", 1, invoice_amount="0.2"),
             event("c", 5, **NEXT_MINUTE, invoice_amount="-0.01", currency="USD"),
             event("e", 4, invoice_amount=None),
-            event("x", at=at(0, partition=1), invoice_amount="1" + "0" * 40 + ".01"),
             event("y", at=at(1, partition=1), invoice_amount="1" + "0" * 40 + ".01"),
         ],
         duplicates=[event("a", 2), event("a", 6, **NEXT_MINUTE)],
