@@ -28,7 +28,10 @@ class RecordOutcome(StrEnum):
 
 
 class Handled(NamedTuple):
-    """Consecutive records of one partition that an agent read from its stage topic, all of them accounted for."""
+    """Consecutive records of one partition that an agent read from its stage topic, all of them accounted for.
+
+    Offsets that a span covers already count nothing again; those that none covers are counted, holes included.
+    """
 
     agent: str
     topic: str

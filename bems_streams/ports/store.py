@@ -60,7 +60,7 @@ class DeadLetterRow(NamedTuple):
 
 class RetryRow(NamedTuple):
     """A record that waits in a lane of an agent. Key: its coordinates and the agent. Goes like a DeadLetterRow, and
-    when it becomes one; a further try replaces it.
+    when it becomes one; a later wait replaces it, and a DeadLetterRow from before it began.
     """
 
     at: Coordinates
