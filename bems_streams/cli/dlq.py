@@ -38,12 +38,7 @@ def command() -> None:
 @ledger_options
 def list_letters(
     *,
-    agent: str | None,
-    code: str | None,
-    stage: str | None,
-    since_us: int | None,
-    until_us: int | None,
-    invoice: str | None,
+    asked: Filter,
     only_open: bool,
     limit: int,
     as_json: bool,
@@ -55,7 +50,7 @@ def list_letters(
     agent has handled since.
     """
     with desk(**where) as opened:
-        asked = opened.checked(Filter(agent, code, stage, since_us, until_us, invoice))
+        opened.check(asked)
         if only_open:
             opened.require_store()
         since = Since(opened.reader)

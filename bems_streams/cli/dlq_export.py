@@ -22,12 +22,7 @@ from bems_streams.flows.dead_letters import Filter
 @ledger_options
 def export(
     *,
-    agent: str | None,
-    code: str | None,
-    stage: str | None,
-    since_us: int | None,
-    until_us: int | None,
-    invoice: str | None,
+    asked: Filter,
     out: Path,
     form: str,
     **where: Any,
@@ -39,7 +34,7 @@ def export(
     """
     written: Counter[str] = Counter()
     with desk(**where) as opened:
-        asked = opened.checked(Filter(agent, code, stage, since_us, until_us, invoice))
+        opened.check(asked)
         spans = opened.letters.extents(asked.agent)
         with replacing(out) as file:
             for letter in counted(opened.letters.read(spans), spans):

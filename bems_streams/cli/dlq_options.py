@@ -6,10 +6,11 @@ catalogue cannot be read.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -37,8 +38,6 @@ from bems_streams.ports import (
 )
 from bems_streams.topics import Catalogue, CatalogueError, load_catalogue
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
 
 class CannotReadError(click.ClickException):
     """Broker, store or catalogue could not be asked: nothing is known about dead letters."""
@@ -60,8 +59,14 @@ class AgoType(MomentType):
         return SystemClock().now_us() - ago // timedelta(microseconds=1)
 
 
-def filter_options(function: _F) -> _F:
-    """Which dead letters are meant."""
+def filter_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Which dead letters are meant; the function gets them as `asked`, a Filter."""
+
+    @wraps(function)
+    def filtered(**given: Any) -> None:
+        asked = Filter(**{field.name: given.pop(field.name) for field in fields(Filter)})
+        function(asked=asked, **given)
+
     for option in (
         click.option("--invoice", help="Only those of this invoice: the key of their records."),
         click.option("--until", "until_us", type=AgoType(), help="Only those that failed before this time."),
@@ -72,8 +77,8 @@ def filter_options(function: _F) -> _F:
         click.option("--code", type=click.Choice(sorted(FAILURES)), metavar="CODE", help="Only those of this failure."),
         click.option("--agent", help="Only those of this agent, such as sink."),
     ):
-        function = option(function)
-    return function
+        filtered = option(filtered)
+    return filtered
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,13 @@ class Desk:
                 "(bems worker sink, or bems demo) creates it"
             )
 
-    def checked(self, asked: Filter) -> Filter:
-        """The filter, unless it names what the catalogue does not have: nothing would ever match."""
+    def check(self, asked: Filter) -> None:
+        """BadParameter when it names what the catalogue does not have: nothing would ever match."""
         stages, agents = self.catalogue.stage_topics, self.catalogue.agents
         if asked.agent is not None and asked.agent not in agents:
             raise click.BadParameter(f"no agent {asked.agent!r}: there are {', '.join(agents)}", param_hint="--agent")
         if asked.stage is not None and asked.stage not in stages:
             raise click.BadParameter(f"no stage {asked.stage!r}: there are {', '.join(stages)}", param_hint="--stage")
-        return asked
 
     def lanes(self, agent: str) -> Lanes:
         """Of one agent."""

@@ -83,12 +83,7 @@ class RateType(click.ParamType):
 @ledger_options
 def redrive(
     *,
-    agent: str | None,
-    code: str | None,
-    stage: str | None,
-    since_us: int | None,
-    until_us: int | None,
-    invoice: str | None,
+    asked: Filter,
     dry_run: bool,
     rate: float,
     limit: int | None,
@@ -108,15 +103,14 @@ def redrive(
     Exit code 0: all came true. 1: something did not, or the run did not finish. 2: broker, store or catalogue could not
     be read.
     """
-    asked = Filter(agent, code, stage, since_us, until_us, invoice)
     limits = Limits(rate, stop_relapse, patience_seconds)
     with desk(**where) as opened:
-        opened.checked(asked)
+        opened.check(asked)
         if dry_run and resumed is None:
             _foretell(opened, asked, max_redrives, limit, stop_relapse)
             return
         if resumed is None:
-            terms = Terms(_named(opened, agent), asked, max_redrives, limit)
+            terms = Terms(_named(opened, asked), asked, max_redrives, limit)
             opened.require_store()
             run = _new(opened, terms, who or _operator(opened.settings))
         else:
@@ -146,11 +140,11 @@ def _foretell(opened: Desk, asked: Filter, max_redrives: int, limit: int | None,
         print_plan(screen(), run, _plan(opened, run), stop_relapse)
 
 
-def _named(opened: Desk, agent: str | None) -> str:
-    if agent is None:
+def _named(opened: Desk, asked: Filter) -> str:
+    if asked.agent is None:
         agents = ", ".join(opened.catalogue.agents)
         raise click.UsageError(f"say whose dead letters with --agent: {agents}; `bems dlq list` counts them")
-    return agent
+    return asked.agent
 
 
 def _operator(settings: Settings) -> str:
