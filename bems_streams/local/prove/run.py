@@ -23,7 +23,7 @@ from bems_streams.local.prove.plan import Planned, make_plan
 from bems_streams.local.prove.proof import Proof
 from bems_streams.local.prove.samples import Sampler
 from bems_streams.local.prove.screen import Screen
-from bems_streams.local.prove.settle import Settling
+from bems_streams.local.prove.settle import CALM_SECONDS, Settling
 from bems_streams.local.prove.site import Made, ProveOptions, load_process, make_site
 from bems_streams.local.supervisor import ChildState, ChildStatus
 from bems_streams.ports import GroupOffsets, Offsets, StoreReader
@@ -124,16 +124,19 @@ class Run:
         missing = made.cluster.await_ready(READY_SECONDS)
         if missing:
             self._problem(f"not ready at the end: {dict(missing)}")
-        self._settle(made, eyes)
+        catalogue = made.catalogue
+        stages = tuple(catalogue.stage_topics.values())
+        self._settle(made, eyes, {agent: (*stages, *catalogue.lanes(agent)) for agent in eyes.groups}, 0.0)
         watched_until_us = SystemClock().now_us()
         for name in self._options.names:
             if role_of(name) == TRACKER:
                 made.cluster.stop(name)
-        self._settle(made, eyes)
+        everything = {agent: (*catalogue.reads(agent), *catalogue.lanes(agent)) for agent in eyes.groups}
+        self._settle(made, eyes, everything, CALM_SECONDS)
         return watched_until_us
 
-    def _settle(self, made: Made, eyes: Eyes) -> None:
-        settling = Settling(made.catalogue, eyes.log, eyes.groups, eyes.reader)
+    def _settle(self, made: Made, eyes: Eyes, topics: Mapping[str, Sequence[str]], calm_seconds: float) -> None:
+        settling = Settling(eyes.log, eyes.groups, eyes.reader, topics, made.catalogue.partitions, calm_seconds)
         left = settling.wait(SETTLE_SECONDS, lambda text: self._screen.doing(f"settling: {text}"))
         if left:
             self._problem(f"the cell did not come to rest within {SETTLE_SECONDS:g} s: {left}")

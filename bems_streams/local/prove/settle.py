@@ -5,7 +5,7 @@ Not here: whether the result is right (judge.py).
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -18,7 +18,6 @@ from bems_streams.ports import (
     StoreReader,
     StoreUnavailableError,
 )
-from bems_streams.topics import Catalogue
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +34,23 @@ class Standing(NamedTuple):
 
 
 class Settling:
-    """Asks broker and store. `groups`: of every agent of the catalogue, by name."""
+    """Asks broker and store. `groups`: of every agent, by name; `topics`: what each of them is to have read."""
 
     def __init__(
-        self, catalogue: Catalogue, log: LogReader, groups: Mapping[str, GroupOffsets], reader: StoreReader
+        self,
+        log: LogReader,
+        groups: Mapping[str, GroupOffsets],
+        reader: StoreReader,
+        topics: Mapping[str, Sequence[str]],
+        partitions: int,
+        calm_seconds: float = CALM_SECONDS,
     ) -> None:
-        self._catalogue = catalogue
         self._log = log
         self._groups = groups
         self._reader = reader
+        self._topics = topics
+        self._partitions = partitions
+        self._calm_seconds = calm_seconds
 
     def wait(self, deadline_seconds: float, say: Callable[[str], None]) -> str:
         """Until nothing is to be done and nothing has moved for a while. Returns what was left at the deadline."""
@@ -53,7 +60,7 @@ class Settling:
             now = self._look()
             if now != last:
                 last, since = now, time.monotonic()
-            if not now.to_do and time.monotonic() - since >= CALM_SECONDS:
+            if not now.to_do and time.monotonic() - since >= self._calm_seconds:
                 return ""
             if time.monotonic() > end:
                 return "; ".join(now.to_do) or "it never came to rest"
@@ -72,12 +79,11 @@ class Settling:
         return Standing(tuple(to_do), (*counts_of(counts), waiting))
 
     def _unread(self, agent: str, group: GroupOffsets) -> int:
-        """Records that the agent has not committed, in all it reads, lanes included; at most MANY are counted.
+        """Records that the agent has not committed, in all its topics; at most MANY are counted.
 
         They are read, not calculated: after a transaction the last offset belongs to no record.
         """
-        topics = (*self._catalogue.reads(agent), *self._catalogue.lanes(agent))
-        places = [(topic, number) for topic in topics for number in range(self._catalogue.partitions)]
+        places = [(topic, number) for topic in self._topics[agent] for number in range(self._partitions)]
         positions = group.committed(places)
         spans = {
             place: Extent(max(extent.start, positions.get(place, 0)), extent.end)
