@@ -48,6 +48,7 @@ class MemoryLog:
         self.slots: defaultdict[Place, list[RawRecord | int]] = defaultdict(list)
         self.starts: defaultdict[Place, int] = defaultdict(int)
         self.away = False
+        self.times_known = True
         self.offsets_read = 0
         self.on_extents: Callable[[], None] = lambda: None
 
@@ -80,7 +81,7 @@ class MemoryLog:
         return {place: self._offset_at(place, moment_us) for place in places}
 
     def _offset_at(self, place: Place, moment_us: int) -> int:
-        for offset in range(self.starts[place], len(self.slots[place])):
+        for offset in range(self.starts[place], len(self.slots[place]) if self.times_known else 0):
             slot = self.slots[place][offset]
             if (slot.accepted_us if isinstance(slot, RawRecord) else slot) >= moment_us:
                 return offset

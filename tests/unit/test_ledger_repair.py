@@ -162,6 +162,19 @@ def test_whatever_is_lacking_comes_back(damages: Sequence[str], data: st.DataObj
         assert (after.lines, after.totals) == (before.lines, before.totals)
 
 
+def test_more_rows_than_are_named_at_once_get_their_entries() -> None:
+    """Again and again, until none is left."""
+    world = World()
+    for number in range(1_200):
+        world.accept(f"E-{number}")
+    world.handle()
+    world.delete_entry("sink", at(0))
+
+    taken, _ = repaired(world)
+
+    assert (taken, world.reconciler.verify().closed) == (1_200, True)
+
+
 def test_only_what_is_lacking_is_chosen() -> None:
     """Ranges of the sink, joined where they touch."""
     world = World()

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from bems_streams.flows.ledger.findings import Grouping, Kind, Line, LineKey
-from bems_streams.flows.reconcile import Look
+from bems_streams.flows.ledger.findings import Grouping, Kind, Line, LineKey, Reconciliation, Total
+from bems_streams.flows.reconcile import Look, Reconciler, Scope
 from bems_streams.ports import (
     Coordinates,
     DeadLetterRow,
@@ -16,7 +16,7 @@ from bems_streams.ports import (
     StoreBatch,
 )
 from tests.unit.flow_kit import START_US
-from tests.unit.ledger_kit import MINUTE_US, POISON, TOPIC, World, named
+from tests.unit.ledger_kit import MINUTE_US, POISON, SINK, STAGE_OF, TOPIC, TRACKER, World, named
 
 AT = "c1/invoices.ingestion/0/"
 
@@ -110,6 +110,10 @@ class TestClosed:
         world.log.mark((TOPIC, 0), world.clock.us)
         world.accept("E-2")
         world.handle()
+        world.log.mark((TOPIC, 0), world.clock.us)
+        world.accept("E-3")
+        world.handle()
+        world.log.mark((TOPIC, 0), world.clock.us)
         world.reconciler.verify(START_US)
         before = world.log.offsets_read
 
@@ -142,6 +146,15 @@ class TestClosed:
 
         assert (window.findings, window.closed) == ((), True)
         assert world.reconciler.verify().closed
+
+
+def test_a_total_that_differs_is_not_closed() -> None:
+    """Even if nobody can name a record for it."""
+    same, other = Total("EUR", Decimal("1.00"), Decimal(1)), Total("EUR", Decimal(1), Decimal("1.01"))
+
+    assert Reconciliation(0, 0, 0, {}, [same]).closed
+    assert not Reconciliation(0, 0, 0, {}, [same, other]).closed
+    assert not Reconciliation(0, 0, 0, {}, [same._replace(in_log=Decimal("0.99"))]).closed
 
 
 class TestRows:
@@ -183,6 +196,19 @@ class TestRows:
 
         assert named(result) == [("missing", "sink", f"{AT}0..2", None)]
         assert result.count(Kind.MISSING, "sink") == 1
+
+    def test_what_retention_deleted_and_what_it_did_not_are_told_apart(self, world: World) -> None:
+        """Within one entry."""
+        world.delete_row(place_of(1))
+        world.delete_row(place_of(4))
+        world.expire(2)
+
+        result = world.reconciler.verify()
+
+        assert sorted(named(result), key=str) == [
+            ("missing", "sink", f"{AT}1", None),
+            ("missing", "sink", f"{AT}4", "E-3"),
+        ]
 
     def test_a_changed_amount_is_named_with_both_amounts(self, world: World) -> None:
         """To the cent: the accepted bytes against the row."""
@@ -238,6 +264,29 @@ class TestLedger:
         assert named(result, Kind.MISSING) == [
             ("missing", "tracker", f"{AT}{offset}", event) for offset, event in enumerate(events)
         ]
+
+    def test_a_range_without_entry_has_its_part_in_the_totals(self, world: World) -> None:
+        """What was accepted, what has rows, and what the log says, whether or not the ledger knows of it."""
+        world.pass_seconds(60)
+        world.accept("E-5", "100.00")
+        world.handle()
+        world.delete_entry("sink", place_of(0))
+        world.delete_row(place_of(1))
+
+        result = world.reconciler.verify(look=Look.DEEP)
+
+        euros = next(total for total in result.totals if total.currency == "EUR")
+        assert (euros.accepted, euros.stored, euros.in_log) == (Decimal("122.10"), Decimal("122.00"), Decimal("122.10"))
+
+    def test_rows_without_entry_are_found_though_retention_deleted_their_records(self, world: World) -> None:
+        """From the rows alone."""
+        world.pass_seconds(60)
+        world.accept("E-5")
+        world.handle()
+        world.delete_entry("sink", place_of(0))
+        world.expire(5)
+
+        assert named(world.reconciler.verify()) == [("unrecorded", "sink", f"{AT}0..4", None)]
 
     def test_an_entry_that_was_never_written_is_found_at_the_end(self, world: World) -> None:
         """Before the promise is over: there are rows that no entry covers."""
@@ -314,7 +363,9 @@ class TestLedger:
 
         result = world.reconciler.verify()
 
-        assert ("miscounted", "tracker", f"{AT}3..4", None) in named(result)
+        assert ("two ledger entries count these", 3, 5) in [
+            (f.detail, f.first_offset, f.next_offset) for f in result.findings
+        ]
 
     def test_a_set_aside_record_of_the_tracker_without_its_note_is_found(self, world: World) -> None:
         """Its dead letters and retries have rows, though what it folds has none."""
@@ -362,6 +413,13 @@ class TestWaiting:
         world.pass_seconds(121)
 
         assert named(world.reconciler.verify()) == [("overdue", "sink", f"{AT}5", "E-5")]
+
+    def test_a_broker_that_does_not_know_its_times_makes_nothing_overdue(self, world: World) -> None:
+        """A leader that is just back may answer with the end of the log, whatever moment it was asked for."""
+        world.accept("E-5")
+        world.log.times_known = False
+
+        assert world.reconciler.verify().closed
 
     def test_a_standstill_names_the_oldest_and_counts_all(self, world: World) -> None:
         """A list of a million names helps nobody."""
@@ -430,6 +488,44 @@ class TestWindows:
         inside = world.reconciler.verify(newest - 2 * MINUTE_US, newest, by=Grouping.MINUTE)
         assert named(inside) == [("missing", "sink", f"{AT}5", "E-5")]
         assert inside.lines[LineKey("sink", TOPIC, 0, newest - 2 * MINUTE_US)] == Line(1, missing=1)
+
+    def test_a_narrowed_scope_leaves_the_rest_alone(self, world: World) -> None:
+        """Neither findings nor lines of other topics and agents."""
+        world.delete_entry("sink", place_of(0))
+        world.delete_entry("tracker", place_of(0))
+        world.accept("P-1", stage="posting")
+        world.handle()
+        scope = Scope(STAGE_OF, 2, [SINK, TRACKER]).only(["invoices.posting"], ["sink"])
+
+        result = Reconciler(world.log, world.reader, world.clock, scope).verify()
+
+        assert (result.findings, list(result.lines)) == ((), [LineKey("sink", "invoices.posting", 0)])
+
+    def test_a_window_begins_with_a_whole_minute(self, world: World) -> None:
+        """Entries are by minute: half of one cannot be counted."""
+        result = world.reconciler.verify(world.clock.us)
+
+        assert world.clock.us % MINUTE_US
+        assert result.lines[LineKey("sink", TOPIC, 0)].accepted == 5
+
+    def test_a_gap_that_another_minute_covers_is_looked_into_every_time(self) -> None:
+        """The broker's clock was set back: the entry stands elsewhere, and may be lost later."""
+        world = World()
+        world.accept("E-1")
+        world.handle()
+        world.pass_seconds(600)
+        world.accept("E-2")
+        world.pass_seconds(-300)
+        middle = world.accept("E-3")
+        world.pass_seconds(330)
+        world.accept("E-4")
+        world.handle()
+        since_us = world.clock.us - 60_000_000
+        assert world.reconciler.verify(since_us).closed
+
+        world.delete_entry("tracker", middle)
+
+        assert ("missing", "tracker", f"{AT}2", "E-3") in named(world.reconciler.verify(since_us))
 
     def test_hours_without_end_are_looked_at_one_by_one(self) -> None:
         """The whole ledger is never in memory, and nothing falls between two hours."""

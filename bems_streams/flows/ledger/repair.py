@@ -31,7 +31,7 @@ def repairable(findings: Iterable[Finding]) -> Ranges:
 
 
 async def repair_all(verify: Callable[[], Reconciliation], evidence: Evidence, store: Store) -> int:
-    """Repairs until nothing more is to be had: an entry that is written can show what lacks before it."""
+    """Repairs until nothing more is to be had: rows outside the ledger are named a thousand at a time."""
     taken = 0
     for _ in range(MOST_ROUNDS):
         more = await repair(evidence, store, repairable(verify().findings))
@@ -54,8 +54,8 @@ async def repair(evidence: Evidence, store: Store, ranges: Ranges) -> int:
 def _stretches(records: Sequence[RawRecord], ranges: Ranges) -> Iterator[Sequence[RawRecord]]:
     """Records of one range each: what lies between two ranges is handled already, and no part of a batch."""
     named = ((_range_of(record, ranges), record) for record in records)
-    for extent, stretch in groupby(named, key=lambda one: (one[0], one[1].at[:2])):
-        if extent[0] is not None:
+    for extent, stretch in groupby(named, key=lambda one: one[0]):
+        if extent is not None:
             yield [record for _, record in stretch]
 
 

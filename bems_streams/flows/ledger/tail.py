@@ -48,11 +48,7 @@ def examine_overdue(
     evidence: Evidence, books: Books, waiting: Mapping[Place, Waiting], due: Offsets, due_us: int, sheet: Sheet
 ) -> None:
     """What stands before `due`, accepted before `due_us`, should be handled by now. Names the oldest, counts all."""
-    late = [
-        place
-        for place, (records, _) in waiting.items()
-        if records[0].at.offset < due[place] and records[0].accepted_us < due_us
-    ]
+    late = [place for place, (records, _) in waiting.items() if records[0].accepted_us < due_us]
     handled = evidence.store.ledger_positions(books.agent) if late else {}
     for place in late:
         position, (first, unread) = handled.get(place, 0), waiting[place]
