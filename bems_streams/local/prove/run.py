@@ -136,7 +136,8 @@ class Run:
         return watched_until_us
 
     def _settle(self, made: Made, eyes: Eyes, topics: Mapping[str, Sequence[str]], calm_seconds: float) -> None:
-        settling = Settling(eyes.log, eyes.groups, eyes.reader, topics, made.catalogue.partitions, calm_seconds)
+        partitions = made.catalogue.partitions
+        settling = Settling(eyes.log, eyes.groups, eyes.reader, topics, partitions, calm_seconds=calm_seconds)
         left = settling.wait(SETTLE_SECONDS, lambda text: self._screen.doing(f"settling: {text}"))
         if left:
             self._problem(f"the cell did not come to rest within {SETTLE_SECONDS:g} s: {left}")

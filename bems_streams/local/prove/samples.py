@@ -62,12 +62,20 @@ class Visible(NamedTuple):
 class Sampler:
     """Takes samples on threads of its own while the context lasts. `ends`: the offsets of the stage topics' ends."""
 
-    def __init__(self, ends: Callable[[], Offsets], reader: StoreReader, load: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        ends: Callable[[], Offsets],
+        reader: StoreReader,
+        load: Path,
+        clock: Clock,
+        sample_seconds: float = SAMPLE_SECONDS,
+    ) -> None:
         self.samples: list[Sample] = [Sample()]
         self._ends = ends
         self._reader = reader
         self._load = load
         self._clock = clock
+        self._sample_seconds = sample_seconds
         self._accepted = 0
         self._sequence = 0
         self._latencies_us = array("q")
@@ -99,20 +107,20 @@ class Sampler:
 
     def _watch_log(self) -> None:
         """On its own: a broker that is away answers late, and the store is looked at all the same."""
-        while not self._stop.wait(SAMPLE_SECONDS):
+        while not self._stop.wait(self._sample_seconds):
             try:
                 self._accepted = max(self._accepted, sum(self._ends().values()))
             except LogUnavailableError as error:
                 logger.debug("the log cannot be asked now: %s", error)
 
     def _watch_store(self) -> None:
-        first, due = 0, time.monotonic() + SAMPLE_SECONDS
-        while not self._stop.wait(LOOK_SECONDS):
+        first, due = 0, time.monotonic() + self._sample_seconds
+        while not self._stop.wait(min(LOOK_SECONDS, self._sample_seconds)):
             try:
                 self._look()
                 if time.monotonic() >= due:
                     self.samples.append(self._sample(first))
-                    first, due = len(self._latencies_us), due + SAMPLE_SECONDS
+                    first, due = len(self._latencies_us), due + self._sample_seconds
             except StoreUnavailableError as error:
                 logger.debug("the store cannot be asked now: %s", error)
 

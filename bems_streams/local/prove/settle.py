@@ -43,7 +43,9 @@ class Settling:
         reader: StoreReader,
         topics: Mapping[str, Sequence[str]],
         partitions: int,
+        *,
         calm_seconds: float = CALM_SECONDS,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._log = log
         self._groups = groups
@@ -51,6 +53,7 @@ class Settling:
         self._topics = topics
         self._partitions = partitions
         self._calm_seconds = calm_seconds
+        self._look_seconds = look_seconds
 
     def wait(self, deadline_seconds: float, say: Callable[[str], None]) -> str:
         """Until nothing is to be done and nothing has moved for a while. Returns what was left at the deadline."""
@@ -65,7 +68,7 @@ class Settling:
             if time.monotonic() > end:
                 return "; ".join(now.to_do) or "it never came to rest"
             say("; ".join(now.to_do) or "all done, waiting for calm")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(self._look_seconds)
 
     def _look(self) -> Standing:
         try:
