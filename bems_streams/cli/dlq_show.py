@@ -32,7 +32,7 @@ def show(*, where_it_is: str, agent: str | None, as_json: bool, **where: Any) ->
     """
     at = _coordinates(where_it_is)
     with desk(**where) as opened:
-        opened.checked(Filter(agent=agent))
+        opened.check(Filter(agent=agent))
         found = _found(opened, at, agent)
         if not found:
             raise click.ClickException(
