@@ -20,8 +20,10 @@ from bems_streams.local.supervisor import ChildStatus, RestartPolicy, Supervisor
 
 logger = logging.getLogger(__name__)
 
-ROLES: Final = ("tracker", "sink", "gateway", "console")
+ROLES: Final = ("tracker", "sink", "gateway", "console", "ledger")
 AGENTS: Final = ("tracker", "sink")
+WATCHED: Final = (*AGENTS, "ledger")
+"""Whose readiness the console shows."""
 STOP_ORDER: Final = ("gateway", "tracker", "sink", "ledger", "console")
 STOP_SECONDS: Final = 30.0
 BROKER_LOOK_SECONDS: Final = 0.5
@@ -165,7 +167,7 @@ class Cell:
         if role == "gateway":
             return ["gateway", "--port", port]
         if role == "console":
-            watched = [part for url in self.addresses.of_roles(*AGENTS) for part in ("--watch", url)]
+            watched = [part for url in self.addresses.of_roles(*WATCHED) for part in ("--watch", url)]
             return ["console", "--port", port, *watched]
         if role == "ledger":
             return ["ledger", "watch", "--health-port", port]
