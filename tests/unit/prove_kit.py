@@ -73,7 +73,8 @@ class FakeCluster:
 
     def restart(self, name: str) -> None:
         """Down and up."""
-        assert not self.waiting, "everything is ready before the next one goes"
+        assert not self.waiting, "each is ready before the next one goes"
+        self.waiting[name] = "starting"
         self.restarted.append(name)
 
     def wipe(self, name: str) -> None:
@@ -105,8 +106,9 @@ class FakeCluster:
         """As a test says."""
         return dict(self.waiting)
 
-    def await_ready(self, deadline_seconds: float) -> Mapping[str, str]:
-        """As a test says, at once."""
+    def await_ready(self, deadline_seconds: float, name: str = "") -> Mapping[str, str]:
+        """What was restarted is ready once it was waited for."""
+        self.waiting.pop(name, None)
         return self.not_ready()
 
     @property

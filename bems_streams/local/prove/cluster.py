@@ -145,17 +145,24 @@ class Cluster:
 
     def not_ready(self) -> Mapping[str, str]:
         """See Breakable."""
-        found = dict(self.cell.addresses.not_ready())
-        found.update({f"{BROKER}-{number}": "does not serve" for number in self.cell.kafka.silent()})
-        behind = self._behind()
-        return found if behind is None else {**found, "brokers": behind}
+        return {**self.cell.addresses.not_ready(), **self._brokers_not_ready()}
 
-    def await_ready(self, deadline_seconds: float) -> Mapping[str, str]:
+    def await_ready(self, deadline_seconds: float, name: str = "") -> Mapping[str, str]:
         """See Breakable."""
         end = time.monotonic() + deadline_seconds
-        while (missing := self.not_ready()) and time.monotonic() < end and not self.ending.is_set():
+        while (missing := self._missing(name)) and time.monotonic() < end and not self.ending.is_set():
             self.pause(LOOK_SECONDS)
         return missing
+
+    def _missing(self, name: str) -> Mapping[str, str]:
+        if not name:
+            return self.not_ready()
+        return self._brokers_not_ready() if role_of(name) == BROKER else self.cell.addresses.not_ready([name])
+
+    def _brokers_not_ready(self) -> Mapping[str, str]:
+        silent = {f"{BROKER}-{number}": "does not serve" for number in self.cell.kafka.silent()}
+        behind = self._behind()
+        return silent if behind is None else {**silent, "brokers": behind}
 
     def _behind(self) -> str | None:
         """Partitions that not every broker has up to the end."""

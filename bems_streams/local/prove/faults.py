@@ -135,7 +135,7 @@ def _roll(cluster: Breakable, _: Planned) -> None:
         if cluster.ending.is_set():
             return
         cluster.restart(name)
-        cluster.await_ready(READY_SECONDS)
+        cluster.await_ready(READY_SECONDS, name)
 
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(

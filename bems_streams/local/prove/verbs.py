@@ -77,5 +77,7 @@ class Breakable(Protocol):
     def not_ready(self) -> Mapping[str, str]:
         """Who is not what it should be, with the reason; empty when the cell is whole."""
 
-    def await_ready(self, deadline_seconds: float) -> Mapping[str, str]:
-        """Wait until the cell is whole, or the proof is ending. Returns who is not ready at the deadline."""
+    def await_ready(self, deadline_seconds: float, name: str = "") -> Mapping[str, str]:
+        """Wait until the cell is whole, or this process of it, or the proof is ending. Returns who is not ready then;
+        all brokers are one: what one of them lacks, the others have to hand over.
+        """
