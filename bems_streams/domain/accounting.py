@@ -61,7 +61,7 @@ class AuditDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     run: str
     action: str
-    step: str  # started, paused, stopped, finished
+    step: str  # started, sending, paused, stopped, finished
     who: str
     at: datetime
     agent: str

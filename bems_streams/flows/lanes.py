@@ -64,7 +64,7 @@ class Lanes:
         return Arrival(original, passage, late=record.at.topic == self.late_topic)
 
     def set_aside(self, arrival: "Arrival", failure: Failure, now_us: int) -> "SetAside":
-        """Pure. The next lane of its kind, else the dead letters; a redriven record gets one try."""
+        """Pure. The next lane of its kind, else the dead letters; a redriven record gets one try, by each way."""
         assert failure.lane is not Lane.WAIT, f"{failure.code} is for the agent to wait for: no record moves"
         before = arrival.passage
         attempts = 1 if before is None else before.attempts + 1
@@ -100,10 +100,10 @@ class Lanes:
         return BadEnvelope(tuple(problems)) if problems else None
 
     def _next(self, arrival: "Arrival", failure: Failure, attempts: int) -> tuple[str | None, int]:
-        if arrival.passage is not None and arrival.passage.run:
-            return None, 0
         if failure.lane is Lane.LATE and not arrival.late:
             return self.late_topic, 0
+        if arrival.passage is not None and arrival.passage.run:
+            return None, 0
         if failure.lane is Lane.RETRY and attempts <= len(self.retry_topics):
             return self.retry_topics[attempts - 1], self.waits_us[attempts - 1]
         return None, 0

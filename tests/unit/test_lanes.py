@@ -130,7 +130,17 @@ def test_an_agent_without_a_late_lane_gives_late_records_up() -> None:
     assert (step.out.topic, step.dead) == ("invoices.posting.tracker.dlq", True)
 
 
-@pytest.mark.parametrize("failure", [REFUSED, LATE, POISON], ids=lambda failure: failure.code)
+def test_a_redriven_record_that_is_late_goes_by_the_way_for_late_ones() -> None:
+    """Once: it is still of its run there, and a dead letter when that way refuses it as well."""
+    late = LANES.set_aside(LANES.arrival(redriven(RECORD)), LATE, START_US + 99)
+    assert (late.out.topic, late.dead, late.passage.run) == (LANES.late_topic, False, "run-1")
+
+    again = LANES.set_aside(LANES.arrival(in_lane(late)), REFUSED, START_US + 100)
+
+    assert (again.out.topic, again.dead, again.passage.run) == (DEAD, True, "run-1")
+
+
+@pytest.mark.parametrize("failure", [REFUSED, POISON], ids=lambda failure: failure.code)
 def test_a_redriven_record_gets_one_try(failure: Failure) -> None:
     """Then it is a dead letter again, with its history: no schedule, no loop."""
     step = LANES.set_aside(LANES.arrival(redriven(RECORD)), failure, START_US + 99)
