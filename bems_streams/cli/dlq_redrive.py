@@ -4,9 +4,6 @@ The composition root of a redrive. Not here: any rule of it (flows/redrive/), it
 """
 
 import asyncio
-import getpass
-import secrets
-import socket
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -21,8 +18,7 @@ from bems_streams.cli.dlq_progress import bars
 from bems_streams.cli.dlq_redrive_screen import print_ending, print_plan
 from bems_streams.cli.ledger_options import ledger_options
 from bems_streams.cli.screen import screen
-from bems_streams.config import Settings
-from bems_streams.domain.event import instant
+from bems_streams.cli.who import operator, run_name
 from bems_streams.flows.dead_letters import Filter
 from bems_streams.flows.redrive.audit import Run, Step, read_audit
 from bems_streams.flows.redrive.journal import Journal
@@ -112,7 +108,7 @@ def redrive(
         if resumed is None:
             terms = Terms(_named(opened, asked), asked, max_redrives, limit)
             opened.require_store()
-            run = _new(opened, terms, who or _operator(opened.settings))
+            run = _new(opened, terms, who or operator(opened.settings))
         else:
             opened.require_store()
             run = _found(opened, resumed, asked, limit)
@@ -147,13 +143,9 @@ def _named(opened: Desk, asked: Filter) -> str:
     return asked.agent
 
 
-def _operator(settings: Settings) -> str:
-    return settings.operator or f"{getpass.getuser()}@{socket.gethostname()}"
-
-
 def _new(opened: Desk, terms: Terms, who: str) -> Run:
     """A run that begins now: what dies from here on is not its affair."""
-    name = f"{instant(opened.clock.now_us()):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    name = run_name(opened.clock.now_us())
     return Run(name, who, terms, ends_now(opened.letters, opened.log, opened.catalogue, terms.agent))
 
 

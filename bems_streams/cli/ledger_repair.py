@@ -4,9 +4,6 @@ The composition root of a repair. Not here: the repair (flows/ledger/repair.py),
 """
 
 import asyncio
-import getpass
-import secrets
-import socket
 import sys
 from contextlib import closing
 from functools import partial
@@ -21,7 +18,7 @@ from bems_streams.adapters.stores import open_store
 from bems_streams.cli.ledger_options import Books, CannotVerifyError, MomentType, books, ledger_options
 from bems_streams.cli.ledger_screen import print_verdict
 from bems_streams.cli.screen import screen
-from bems_streams.config import Settings
+from bems_streams.cli.who import operator, run_name
 from bems_streams.domain.accounting import AuditDocument, encode_accounting
 from bems_streams.domain.event import instant
 from bems_streams.flows.breaker import Breaker
@@ -63,7 +60,7 @@ def repair_command(*, since_us: int, dry_run: bool, who: str | None, **where: An
             return
         if ranges:
             try:
-                taken = asyncio.run(_repair(opened, since_us, offsets, who or _operator(opened.settings)))
+                taken = asyncio.run(_repair(opened, since_us, offsets, who or operator(opened.settings)))
             except PublishFailedError as error:
                 raise CannotVerifyError(f"{error}; run it again: what is done stays done") from error
             console.print(f"{taken:,} records taken; the others are markers, or retention has deleted them")
@@ -73,14 +70,10 @@ def repair_command(*, since_us: int, dry_run: bool, who: str | None, **where: An
         sys.exit(1)
 
 
-def _operator(settings: Settings) -> str:
-    return settings.operator or f"{getpass.getuser()}@{socket.gethostname()}"
-
-
 async def _repair(opened: Books, since_us: int, offsets: int, who: str) -> int:
     """With an audit entry before and after."""
     settings, clock = opened.settings, SystemClock()
-    run = f"{instant(clock.now_us()):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    run = run_name(clock.now_us())
     publisher = KafkaProducer(ProducerConfig(settings.bootstrap, "bems-repair"))
 
     async def audit(step: str, result: dict[str, int]) -> None:
