@@ -127,16 +127,16 @@ class Cell:
         return next(status.pid for status in self.processes.statuses() if status.name == name)
 
     def lose_broker(self, broker: int) -> None:
-        """SIGKILL a broker (numbered from 1), and leave it dead until `regain_broker`."""
+        """SIGKILL a broker (numbered from 1), and leave it dead until `regain_brokers`."""
         with self._brokers:
             self._lost.add(broker)
             self.kafka.kill(broker)
 
-    def regain_broker(self, broker: int) -> None:
-        """Start a lost broker again; returns once it serves clients. EmbeddedKafkaError."""
+    def regain_brokers(self, *brokers: int) -> None:
+        """Start lost brokers again, all at once; returns once they serve clients. EmbeddedKafkaError."""
         with self._brokers:
-            self._lost.discard(broker)
-            self.kafka.restart(broker)
+            self._lost.difference_update(brokers)
+            self.kafka.restart(*brokers)
 
     def restart_broker(self, broker: int) -> None:
         """Stop a broker in good order, then start it again; returns once it serves clients. EmbeddedKafkaError."""

@@ -107,12 +107,16 @@ class EmbeddedKafka:
         self._broker(broker).process.kill()
         self._broker(broker).forget_pid()
 
-    def restart(self, broker: int) -> None:
-        """Start a broker that was killed, or stop it and start it, on its old port; return once it serves clients."""
-        found = self._broker(broker)
-        found.process.stop(STOP_SECONDS)
-        found.start()
-        self._await_ready([found], known_brokers=1)
+    def restart(self, *brokers: int) -> None:
+        """Start brokers that were killed, or stop and start them, on their old ports; return once they serve clients.
+
+        Several are started at once: two of three need each other to outvote the third.
+        """
+        found = [self._broker(broker) for broker in brokers]
+        for broker in found:
+            broker.process.stop(STOP_SECONDS)
+            broker.start()
+        self._await_ready(found, known_brokers=1)
 
     def __enter__(self) -> Self:
         self.start()

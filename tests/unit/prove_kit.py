@@ -58,9 +58,9 @@ class FakeCluster:
         """Down until regained."""
         self.stop(name)
 
-    def regain(self, name: str) -> None:
+    def regain(self, *names: str) -> None:
         """Up."""
-        self.start(name)
+        self.down.difference_update(names)
 
     def stop(self, name: str, deadline_seconds: float = 30.0) -> None:
         """Down."""

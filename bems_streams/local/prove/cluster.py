@@ -67,10 +67,10 @@ class Cluster:
         """See Breakable."""
         self.cell.lose_broker(_number(name))
 
-    def regain(self, name: str) -> None:
+    def regain(self, *names: str) -> None:
         """See Breakable."""
-        if _number(name) not in self.cell.kafka.pids:
-            self.cell.regain_broker(_number(name))
+        running = self.cell.kafka.pids
+        self.cell.regain_brokers(*(number for name in names if (number := _number(name)) not in running))
 
     def stop(self, name: str, deadline_seconds: float = STOP_SECONDS) -> None:
         """See Breakable."""

@@ -57,8 +57,7 @@ def _lose(cluster: Breakable, planned: Planned) -> None:
 
 
 def _regain(cluster: Breakable, planned: Planned) -> None:
-    for name in lost_brokers(planned, cluster.brokers):
-        cluster.regain(name)
+    cluster.regain(*lost_brokers(planned, cluster.brokers))
 
 
 def _wipe(cluster: Breakable, planned: Planned) -> None:

@@ -44,8 +44,8 @@ class Breakable(Protocol):
     def lose(self, name: str) -> None:
         """Kill a broker, and keep it down."""
 
-    def regain(self, name: str) -> None:
-        """Start a lost broker; returns once it serves clients."""
+    def regain(self, *names: str) -> None:
+        """Start lost brokers, all at once; returns once they serve clients."""
 
     def stop(self, name: str, deadline_seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, SIGKILL after the deadline; it stays down until `start`."""
