@@ -40,9 +40,10 @@ class Screen:
         self._console.print(text, soft_wrap=True)
 
     def doing(self, text: str) -> None:
-        """What is going on; a line where there is no picture."""
-        if text != self._doing and not self._console.is_terminal:
-            self.line(f"[dim]{text}[/]")
+        """What is going on; where there is no picture, one line for each new activity."""
+        activity = text.partition(":")[0]
+        if activity != self._doing.partition(":")[0] and not self._console.is_terminal:
+            self.line(f"[dim]{activity}[/]")
         self._doing = text
 
     def began(self, entry: Entry) -> None:
