@@ -17,12 +17,15 @@ that stage until then."""
 def judge(record: RawRecord, stage: str, now_us: int) -> Event | Failure:
     """Pure. What every agent says of a record before it does anything with it."""
     event = decode_event(record, stage)
-    return event if isinstance(event, Failure) else refusal(event, now_us) or event
+    return event if isinstance(event, Failure) else refusal(event, record.accepted_us, now_us) or event
 
 
-def refusal(event: Event, now_us: int) -> Business | None:
-    """Why a rule says no to an event now; None when none does."""
-    if event.occurred_us <= now_us + MOST_AHEAD_US:
+def refusal(event: Event, accepted_us: int, now_us: int) -> Business | None:
+    """Why a rule says no to an event now; None when none does.
+
+    A worker whose clock is behind refuses nothing that was in time by the broker's clock when it was accepted.
+    """
+    if event.occurred_us <= max(accepted_us, now_us) + MOST_AHEAD_US:
         return None
     limit = instant(event.occurred_us - MOST_AHEAD_US).isoformat(timespec="seconds")
     message = f"is more than a day ahead of now; redrive it after {limit}, or send it with the right time"

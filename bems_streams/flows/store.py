@@ -117,7 +117,7 @@ class Store:
         event = decode_event(arrival.record, stage)
         if isinstance(event, Failure):
             self._set_aside(rows, arrival, event, None, stored_us)
-        elif (refused := refusal(event, stored_us)) is not None:
+        elif (refused := refusal(event, arrival.record.accepted_us, stored_us)) is not None:
             self._set_aside(rows, arrival, refused, event, stored_us)
         elif arrival.late:
             rows.late_events.append(event_row(arrival.record, event, stored_us))

@@ -62,21 +62,7 @@ def extents(admin: Any, asked: Sequence[TopicPartition], timeout_seconds: float)
                 f"{topic}[{number}]: the broker did not tell how far the log reaches: is one away? The worker goes on "
                 "once every partition has a leader."
             )
-    return only_offsets({place: (starts[place], ends[place]) for place in starts})
-
-
-def only_offsets(found: LogEnds) -> LogEnds:
-    """Unchanged, or PositionError: for a leader that does not answer, librdkafka gives a negative number, no error.
-
-    Taken for the end of a changelog, it would be an empty one, and the table would be forgotten.
-    """
-    silent = [f"{topic}[{partition}]" for (topic, partition), extent in found.items() if min(extent) < 0]
-    if silent:
-        raise PositionError(
-            f"the leaders of {', '.join(silent[:5])} did not tell where the log begins and ends: are brokers away? "
-            "Started again, the worker asks again."
-        )
-    return found
+    return {place: (starts[place], ends[place]) for place in starts}
 
 
 def stable_positions(

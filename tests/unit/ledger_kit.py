@@ -192,7 +192,7 @@ class World:
             del self.tables.events[row.invoice_id, row.event_id]
         self.tables.duplicates.pop(at, None)
         for notes in (self.tables.dead_letters, self.tables.retrying):
-            notes.pop(("sink", at), None)  # type: ignore[attr-defined]
+            notes.pop(("sink", at), None)
 
     def delete_entry(self, agent: str, at: Coordinates) -> None:
         """The ledger's entry that covers the record."""

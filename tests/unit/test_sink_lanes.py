@@ -181,6 +181,17 @@ async def test_an_event_of_the_far_future_waits_and_heals_when_its_time_comes() 
     assert outcomes(sink) == {"stored": 2, "duplicates": 0, "retrying": 0, "dead_lettered": 0}
 
 
+async def test_a_clock_that_is_days_behind_refuses_nothing() -> None:
+    """What was in time by the broker's clock when it was accepted is in time."""
+    sink = Sink()
+    sink.clock.us -= 3 * MOST_AHEAD_US
+
+    await sink.take(event_record("E-1"))
+
+    assert [row.event_id for row in sink.reader.events()] == ["E-1"]
+    assert sink.broker.logs == {}
+
+
 async def test_a_late_event_goes_in_by_the_way_for_late_ones() -> None:
     """The store takes it there at once: it waits for no schedule; refused there as well, it is a dead letter."""
     sink = Sink()
