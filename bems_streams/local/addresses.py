@@ -54,8 +54,8 @@ class Addresses:
         return [url for name, url in self.health.items() if role_of(name) in roles]
 
     def port(self, name: str) -> str:
-        """The port of one process."""
-        return self.health[name].rpartition(":")[2]
+        """The port of one process; 0, a free one, for a process beyond those laid out."""
+        return self.health[name].rpartition(":")[2] if name in self.health else "0"
 
     def not_ready(self, names: Sequence[str] | None = None) -> Mapping[str, str]:
         """Asks each, and returns those that do not say that they are ready, with the reason."""

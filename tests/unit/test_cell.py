@@ -156,3 +156,10 @@ def test_who_is_gone_does_not_answer() -> None:
     addresses = Addresses.of(["sink"], NONE)
 
     assert addresses.not_ready() == {"sink": "does not answer (ConnectError)"}
+
+
+def test_a_process_beyond_those_laid_out_takes_a_free_port(tmp_path: Path) -> None:
+    """One more worker can be started from the command of a role that the cell itself does not run."""
+    command = cell(tmp_path, "sink").spec("tracker").command
+
+    assert command[command.index("--health-port") + 1] == "0"
