@@ -29,6 +29,14 @@ def ready(running: RunningCell, role: str = "sink") -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
+def metrics(running: RunningCell) -> str:
+    """What the sink tells of itself; nothing while it does not answer."""
+    try:
+        return httpx.get(f"{running.cell.addresses.health['sink']}/metrics", timeout=5, trust_env=False).text
+    except httpx.TransportError:
+        return ""
+
+
 def test_a_store_that_is_away_pauses_the_sink_and_moves_nothing(running_cell: StartCell, tmp_path: Path) -> None:
     """Not ready, with the reason; the same process goes on when the store is back; no lane ever held a record."""
     running, control = with_troubles(running_cell, tmp_path, "tracker", "sink")
@@ -41,11 +49,10 @@ def test_a_store_that_is_away_pauses_the_sink_and_moves_nothing(running_cell: St
     running.append(lines[1000:])
     _, why = eventually(lambda: ready(running), lambda answer: answer[0] == 503)
     assert "paused since" in why and "the store is away" in why
-    assert ready(running, "tracker")[0] == 200
+    eventually(lambda: ready(running, "tracker")[0], lambda status: status == 200)
     assert running.reader.counts().stored == 1000
-    metrics = httpx.get(f"{running.cell.addresses.health['sink']}/metrics", timeout=5, trust_env=False).text
-    assert 'bems_agent_paused{agent="sink"} 1.0' in metrics
-    assert 'bems_agent_pauses_total{agent="sink",code="store_away"} 1.0' in metrics
+    said = eventually(lambda: metrics(running), lambda text: 'bems_agent_paused{agent="sink"} 1.0' in text)
+    assert 'bems_agent_pauses_total{agent="sink",code="store_away"}' in said
 
     ask_for(control, Troubles())
     account = running.settle(LINES)
