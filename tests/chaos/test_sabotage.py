@@ -17,14 +17,14 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("sabotage", "faults", "seed", "broken"), CASES)
 def test_a_broken_promise_is_found(
     tmp_path: Path, sabotage: str, faults: list[str], seed: int, broken: set[str]
 ) -> None:
     """Not closed, and the guarantee that went is named, with what it cost."""
     program = (sys.executable, str(REPOSITORY / "tests" / "chaos" / "sabotage.py"), sabotage)
-    proof = prove(ProveOptions(tmp_path / "proof", 0.6, 200.0, seed, faults, program=program))
+    proof = prove(ProveOptions(tmp_path / "proof", 0.6, 200.0, seed, faults, program=program, patience_seconds=30.0))
 
     assert not proof.closed
     assert broken <= proof.broken.keys()

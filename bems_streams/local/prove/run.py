@@ -15,7 +15,7 @@ from bems_streams.adapters.kafka_reader import KafkaLogReader
 from bems_streams.adapters.stores import open_reader
 from bems_streams.local.addresses import role_of
 from bems_streams.local.processes import ManagedProcess, ProcessSpawner
-from bems_streams.local.prove.engine import Engine
+from bems_streams.local.prove.engine import SURVIVE_SECONDS, Engine
 from bems_streams.local.prove.evidence import TRACKER, Evidence, Finding, Verdict
 from bems_streams.local.prove.judge import judge
 from bems_streams.local.prove.judge_ledger import ledger_verification
@@ -70,7 +70,13 @@ class Run:
             eyes = _open(made, options)
             held.callback(eyes.reader.close)
             sampler = Sampler(_ends(made.catalogue, eyes.log), eyes.reader, options.load, SystemClock())
-            engine = Engine(made.cluster, lambda: sampler.latest, began=self._screen.began, ended=self._screen.ended)
+            engine = Engine(
+                made.cluster,
+                lambda: sampler.latest,
+                survive_seconds=min(SURVIVE_SECONDS, options.patience_seconds),
+                began=self._screen.began,
+                ended=self._screen.ended,
+            )
             with self._screen.show(lambda: sampler.latest, lambda: engine.entries):
                 self._await_ready(made)
                 with sampler:
@@ -121,7 +127,7 @@ class Run:
         Returns until when deadlines were watched.
         """
         made.cluster.ending.clear()
-        missing = made.cluster.await_ready(READY_SECONDS)
+        missing = made.cluster.await_ready(min(READY_SECONDS, self._options.patience_seconds))
         if missing:
             self._problem(f"not ready at the end: {dict(missing)}")
         catalogue = made.catalogue
@@ -138,9 +144,10 @@ class Run:
     def _settle(self, made: Made, eyes: Eyes, topics: Mapping[str, Sequence[str]], calm_seconds: float) -> None:
         partitions = made.catalogue.partitions
         settling = Settling(eyes.log, eyes.groups, eyes.reader, topics, partitions, calm_seconds=calm_seconds)
-        left = settling.wait(SETTLE_SECONDS, lambda text: self._screen.doing(f"settling: {text}"))
+        seconds = min(SETTLE_SECONDS, self._options.patience_seconds)
+        left = settling.wait(seconds, lambda text: self._screen.doing(f"settling: {text}"))
         if left:
-            self._problem(f"the cell did not come to rest within {SETTLE_SECONDS:g} s: {left}")
+            self._problem(f"the cell did not come to rest within {seconds:g} s: {left}")
 
     def _problem(self, what: str) -> None:
         self._problems.append(Finding("proof", what))

@@ -35,7 +35,11 @@ LONGEST_DAY_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ProveOptions:
-    """What to prove, and where. `program`: what runs as the product, so that a broken one can be seen to fail."""
+    """What to prove, and where.
+
+    program           what runs as the product, so that a broken one can be seen to fail
+    patience_seconds  how long, at most, the cell is waited for after each fault and at the end
+    """
 
     state_dir: Path
     minutes: float = 20.0
@@ -45,6 +49,7 @@ class ProveOptions:
     names: Sequence[str] = NAMES
     cell: str = "proof-1"
     program: Sequence[str] = PROGRAM
+    patience_seconds: float = 300.0
 
     @property
     def time_scale(self) -> float:
