@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bems_streams.domain.failures import NotJson, Poison, WrongStage
+from bems_streams.domain.failures import InvalidEvent, NotJson, Poison, WrongStage
 from bems_streams.flows.accept import VALIDATED_AT_ONCE, Accepted, Entrance, Many, One, Unproven, accept, split
 from bems_streams.ports import Coordinates, OutRecord
 from tests.unit.gateway_kit import ACCEPTED_US, MemoryLog, encoded, event, refusing
@@ -38,7 +38,7 @@ async def test_bad_items_do_not_stop_good_ones_and_order_is_kept() -> None:
 
     outcomes = await accept(raws, INGESTION, HEADERS, log)
 
-    assert [type(outcome) for outcome in outcomes] == [Accepted, Poison, Accepted, Poison, Accepted]
+    assert [type(outcome) for outcome in outcomes] == [Accepted, NotJson, Accepted, InvalidEvent, Accepted]
     assert [record.value for record in log.records] == [raws[0], raws[2], raws[4]]
 
 
