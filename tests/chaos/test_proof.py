@@ -18,9 +18,8 @@ EVENTS_PER_SECOND = 300.0
     ("seed", "faults"),
     [
         pytest.param(1, ["kill-tracker", "freeze-tracker", "wipe-tracker", "kill-sink", "freeze-sink"], id="workers"),
-        pytest.param(
-            2, ["lose-broker", "store-away", "store-refuses", "poison", "kill-gateway"], id="the world around"
-        ),
+        pytest.param(9, ["lose-broker", "store-away", "poison"], id="broker and store at once"),
+        pytest.param(2, ["store-refuses", "poison", "kill-gateway"], id="refusals and receipts"),
     ],
 )
 def test_a_short_proof_closes(tmp_path: Path, seed: int, faults: list[str]) -> None:

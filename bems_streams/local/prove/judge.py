@@ -5,7 +5,6 @@ million events fit into memory. Not here: the comparisons (judge_*.py), the faul
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Final
 
 from bems_streams.local.prove.evidence import SINK, TRACKER, Evidence, Finding, Findings, Progress, Totals, Verdict
@@ -118,8 +117,3 @@ class _Trial:
             for agent in (TRACKER, SINK):
                 if found not in (NOTHING, NO_EVENT) and not self._letters.is_poison(agent, at):
                     self._findings.add("G9", f"a bad record, but the {agent} has no dead letter of it", at)
-
-
-def failing(verdict: Verdict) -> Sequence[str]:
-    """The guarantees that were broken, in order."""
-    return sorted(verdict.broken, key=lambda guarantee: int(guarantee.removeprefix("G")))
