@@ -50,7 +50,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One subject measured in one way. `name` is unique within the benchmark: `tracker`, `quix streams`, `bare loop`."""
+    """One subject measured in one way. `name` is unique within the benchmark: `tracker`, `quix streams`."""
 
     name: str
     measures: str
