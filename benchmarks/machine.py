@@ -41,23 +41,13 @@ class Machine:
     libraries: Mapping[str, str]
     load_average: float
 
-    @property
-    def busy(self) -> bool:
-        """Whether others use so much of it that rates and latencies say little; CPU time and ratios still do."""
-        return self.load_average / self.cpus > BUSY_LOAD_PER_CPU
-
     def warning(self) -> str | None:
         """What to tell whoever reads the figures; None when the machine is quiet."""
-        if not self.busy:
-            return None
-        return (
-            f"the machine was busy before the run (load {self.load_average:.1f} on {self.cpus} CPUs): "
-            "trust CPU time and ratios, not rates and latencies"
-        )
+        return busy_warning(self.load_average, self.cpus)
 
     def document(self) -> dict[str, Any]:
         """As it stands in the JSON report."""
-        return asdict(self) | {"busy": self.busy}
+        return asdict(self)
 
 
 def read_machine() -> Machine:
@@ -70,6 +60,16 @@ def read_machine() -> Machine:
         python=platform.python_version(),
         libraries={name: version(name) for name in LIBRARIES} | {"librdkafka": libversion()[0]},
         load_average=os.getloadavg()[0],
+    )
+
+
+def busy_warning(load_average: float, cpus: int) -> str | None:
+    """Words for a machine that others use so much that rates and latencies say little; None when it is quiet."""
+    if load_average / cpus <= BUSY_LOAD_PER_CPU:
+        return None
+    return (
+        f"the machine was busy before the run (load {load_average:.1f} on {cpus} CPUs): "
+        "trust CPU time and ratios, not rates and latencies"
     )
 
 
