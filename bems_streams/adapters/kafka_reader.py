@@ -214,7 +214,7 @@ def _offset(message: Message) -> int:
 
 def _raw_record(message: Message) -> RawRecord:
     given = cast(Sequence[tuple[str, str | bytes | None]], message.headers() or ())  # a list when read
-    headers = [(name, _bytes(value) or b"") for name, value in given]
+    headers = [(name, _bytes(value)) for name, value in given]
     _, accepted_ms = message.timestamp()
     topic, number = _place(message)
     at = Coordinates(topic, number, _offset(message))

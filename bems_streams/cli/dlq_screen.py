@@ -98,7 +98,7 @@ def _facts(letter: Letter) -> list[tuple[str, str | None]]:
 def _print_headers(console: Console, headers: Headers) -> None:
     console.print(plain(f"\noriginal headers: {len(headers)}", "bold"))
     for name, value in headers:
-        console.print(plain(f"  {name}: {_printable(value)}"))
+        console.print(plain(f"  {name}" if value is None else f"  {name}: {_printable(value)}"))
 
 
 def _print_bytes(console: Console, value: bytes | None) -> None:

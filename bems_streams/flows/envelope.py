@@ -65,7 +65,7 @@ def disclose(record: RawRecord) -> tuple[RawRecord, Passage] | BadEnvelope:
         return BadEnvelope((Problem("", f"no header {FIRST}: only agents and `bems dlq redrive` write here"),))
     first = len(names) - 1 - names[::-1].index(FIRST)
     try:
-        texts = {name: str(value, "utf-8") for name, value in record.headers[first:]}
+        texts = {name: _written(value) for name, value in record.headers[first:]}
         at = Coordinates(texts[FIRST], _count(texts["bems-origin-partition"]), _count(texts["bems-origin-offset"]))
         passage = _passage(texts)
         accepted_us = _moment(texts["bems-accepted-at"])
@@ -94,6 +94,12 @@ def _passage(texts: dict[str, str]) -> Passage:
         cell=texts["bems-cell"],
         region=texts["bems-region"],
     )
+
+
+def _written(value: bytes | None) -> str:
+    if value is None:
+        raise TypeError("a header without value")
+    return value.decode()
 
 
 def _count(text: str) -> int:

@@ -22,7 +22,8 @@ class Coordinates(NamedTuple):
     offset: int
 
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
+"""A header may have no value, which is not the same as an empty one."""
 
 
 class RawRecord(NamedTuple):

@@ -64,7 +64,7 @@ def shop(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iter
     ]
     out = []
     for agent, topic, key, value, failure, day in given:
-        headers = [("correlation-id", b"trace-1"), ("raw", b"\xff\x00")]
+        headers = [("correlation-id", b"trace-1"), ("raw", b"\xff\x00"), ("void", None)]
         record = RawRecord(Coordinates(topic, 4, 100 + day), key, value, headers, NOW_US)
         lanes = Lanes.of(catalogue, agent, "local-1", "eu")
         aside = lanes.set_aside(Arrival(record, None), failure, NOW_US + day * DAY_US)
@@ -188,7 +188,7 @@ def test_an_export_is_lossless(shop: Shop, tmp_path: Path) -> None:
     ]
     (first,) = [row for row in rows if row["at"] == shop.place(0)]
     headers = [(name, decoded(value)) for name, value in first["record"]["headers"]]
-    assert headers[:2] == [("correlation-id", b"trace-1"), ("raw", b"\xff\x00")]
+    assert headers[:3] == [("correlation-id", b"trace-1"), ("raw", b"\xff\x00"), ("void", None)]
     assert ("bems-code", b"store_refused") in headers
     assert (first["value_text"], first["redrives"], first["code"]) == (JSON_VALUE.decode(), 0, "store_refused")
 

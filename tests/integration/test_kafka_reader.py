@@ -127,7 +127,7 @@ def test_records_come_as_they_were_written(kafka: EmbeddedKafka, reader: KafkaLo
     first, second = reader.read({(topic, 0): HUGE, (topic, 1): HUGE})
 
     at = Coordinates(topic, 1, 0)
-    assert first == RawRecord(at, b"k", b"\xff\x00", [("h", b"1"), ("h", b"2"), ("void", b"")], proofs[0] * 1000)
+    assert first == RawRecord(at, b"k", b"\xff\x00", [("h", b"1"), ("h", b"2"), ("void", None)], proofs[0] * 1000)
     assert (second.key, second.value, second.headers) == (None, None, [])
 
 

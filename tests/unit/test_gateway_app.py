@@ -126,7 +126,7 @@ async def test_a_correlation_id_is_made_up_when_absent() -> None:
 
     ids = [reply.headers["x-correlation-id"] for reply in replies]
     assert len(set(ids)) == 2
-    assert [dict(record.headers)["correlation-id"].decode() for record in bench.log.records] == ids
+    assert [dict(record.headers)["correlation-id"] for record in bench.log.records] == [each.encode() for each in ids]
 
 
 @pytest.mark.parametrize("value", ["", "a b", "x" * 129, "naïve"])

@@ -63,7 +63,7 @@ class Journal:
             if isinstance(disclosed, BadEnvelope):
                 continue
             original, passage = disclosed
-            predicted = dict(record.headers).get(PREDICTED_HEADER, b"").decode("utf-8", "replace")
+            predicted = (dict(record.headers).get(PREDICTED_HEADER) or b"").decode("utf-8", "replace")
             if passage.run == self._run and predicted in SENT and original.at not in known:
                 known.add(original.at)
                 yield Sent(record, original, Verdict(predicted))
