@@ -36,6 +36,7 @@ from bems_streams.runtime.holding import LaneRule
 from bems_streams.runtime.lag import add_lag_metrics
 from bems_streams.runtime.ownership import Ownership, TableStore
 from bems_streams.runtime.session import OwnedLog, OwnedTable, Settled
+from bems_streams.runtime.table_memory import TableMemory
 from bems_streams.topics import Catalogue, CatalogueError, load_catalogue
 from bems_streams.topics_plan import TopicAdminError, UnsafeClusterError
 
@@ -104,7 +105,8 @@ def _tracker(worker: Worker) -> Running:
     table_metrics = TableMetrics(worker.registry)
     journey = catalogue.journey(settings.time_scale)
     changelog = catalogue.changelog_topic(worker.agent)
-    tables = TableStore(group.data_dir / "tables", changelog, CurrentDeadlines(journey), table_metrics)
+    memory = TableMemory(settings.table_memory_mb << 20)
+    tables = TableStore(group.data_dir / "tables", changelog, CurrentDeadlines(journey), memory, table_metrics)
     ownership = Ownership(app, worker.topics, worker.client_config, tables)
     log = KafkaFencedLog(worker.client_config, f"{group.group}-{_transactional_name(group)}")
     parts = TrackingParts(

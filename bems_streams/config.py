@@ -38,6 +38,11 @@ class Settings(BaseSettings):
     )
     store: str | None = Field(default=None, description="Store URL; by default the SQLite file in the state folder.")
     state_dir: Path = Field(default=Path(".bems"), description="Where local state lives: store, tables.")
+    table_memory_mb: int = Field(
+        default=256,
+        ge=16,
+        description="Memory for the invoice table of a tracker, all its partitions together, in MiB.",
+    )
     host: str = Field(default="127.0.0.1", description="Address that listening sockets bind to.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     time_scale: float = Field(

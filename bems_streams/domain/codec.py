@@ -3,7 +3,7 @@
 Not here: what the state means (state.py), where the bytes are kept (runtime).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -88,10 +88,7 @@ def decode_tracked(
         raise CorruptStateError(f"stored state is empty. {_REBUILD}")
     body, written_by = raw[1:], raw[0]
     if written_by > version:
-        raise NewerStateError(
-            f"stored state has format {written_by}, this release reads up to {version}: start the newer release of the "
-            "worker again. The state is intact; do not delete it."
-        )
+        raise _newer(written_by, version)
     try:
         for step in range(written_by, version):
             body = migrations[step](body)
@@ -100,6 +97,20 @@ def decode_tracked(
         raise CorruptStateError(f"stored state has format {written_by}, which no release wrote. {_REBUILD}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptStateError(f"stored state of format {written_by} does not decode: {error}. {_REBUILD}") from error
+
+
+def refuse_newer(raws: Iterable[bytes | None]) -> None:
+    """NewerStateError when one of them was written by a later release. Decodes none."""
+    newest = max((raw[:1] for raw in raws if raw), default=_LEAD)
+    if newest > _LEAD:
+        raise _newer(newest[0], VERSION)
+
+
+def _newer(written_by: int, version: int) -> NewerStateError:
+    return NewerStateError(
+        f"stored state has format {written_by}, this release reads up to {version}: start the newer release of the "
+        "worker again. The state is intact; do not delete it."
+    )
 
 
 _REBUILD: Final = (

@@ -24,6 +24,7 @@ from bems_streams.runtime.membership import Membership
 from bems_streams.runtime.positions import log_ends, stable_positions, topic_id
 from bems_streams.runtime.restore import Restore
 from bems_streams.runtime.table import TablePartition
+from bems_streams.runtime.table_memory import TableMemory
 from bems_streams.runtime.work import PartitionsMovedError, Work
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,13 @@ class Owned:
 class TableStore:
     """The open table partitions of this worker and the changelog behind them."""
 
-    def __init__(self, folder: Path, changelog: str, deadlines: Deadlines, metrics: TableMetrics) -> None:
+    def __init__(
+        self, folder: Path, changelog: str, deadlines: Deadlines, memory: TableMemory, metrics: TableMetrics
+    ) -> None:
         self.folder = folder
         self.changelog = changelog
         self._deadlines = deadlines
+        self._memory = memory
         self.metrics = metrics
         self.partitions: dict[int, TablePartition] = {}
 
@@ -62,7 +66,7 @@ class TableStore:
             self.partitions.pop(number).close()
         for number in numbers:
             if number not in self.partitions:
-                self.partitions[number] = TablePartition(self.folder, number, self._deadlines)
+                self.partitions[number] = TablePartition(self.folder, number, self._deadlines, self._memory)
         self.metrics.partitions.set(len(numbers))
 
     def restore(self, config: Mapping[str, Any], numbers: Sequence[int]) -> int:

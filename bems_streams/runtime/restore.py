@@ -54,6 +54,10 @@ class Restore:
                 table.wipe()
             if max(table.changelog_offset, start) < end:
                 self._behind[table.number] = table
+                if not table.changelog_offset:
+                    table.begin_filling()
+            else:
+                table.end_filling()
         if not self._behind:
             return 0
         consumer = Consumer(
@@ -114,6 +118,7 @@ class Restore:
         """The end of the committed part: done if it is the end of the log that was seen at the start."""
         table = self._behind.get(number)
         if table is not None and offset >= self._ends[self._topic, number][1]:
+            table.end_filling()
             table.apply({}, max(offset, table.changelog_offset))
             del self._behind[number]
 

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import rocksdict
 
-from bems_streams.domain.codec import CorruptStateError, decode_tracked
+from bems_streams.domain.codec import CorruptStateError, decode_tracked, refuse_newer
 from bems_streams.ports import Change, Deadlines
+from bems_streams.runtime.table_memory import TableMemory
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,13 @@ _AFTER_DEADLINES: Final = b"e"
 _CHANGELOG: Final = b"m:changelog"
 _CHANGELOG_ID: Final = b"m:changelog-id"
 _LIMITS: Final = b"m:limits"
+_FILLING: Final = b"m:filling"
 _U64: Final = struct.Struct(">Q")
 
 _DAMAGED: Final = ("Corruption", "IO error: No such file or directory")
 
 INDEX_CHANGES: Final = 10_000
-WRITE_BUFFER_BYTES: Final = 16 << 20
-BLOCK_CACHE_BYTES: Final = 32 << 20
+LATEST_US: Final = 2**64 - 1
 
 
 class TablePartition:
@@ -40,8 +41,9 @@ class TablePartition:
     Heals itself by starting empty, which the changelog fills: when it is damaged, or belongs to another changelog.
     """
 
-    def __init__(self, folder: Path, number: int, deadlines: Deadlines) -> None:
+    def __init__(self, folder: Path, number: int, deadlines: Deadlines, memory: TableMemory) -> None:
         self.number = number
+        self._memory = memory
         self._deadlines = deadlines
         self._path = folder / f"{number:03d}"
         self._removed = folder / f"{number:03d}.removed"
@@ -68,10 +70,13 @@ class TablePartition:
             self._load()
 
     def _load(self) -> None:
-        self._db = rocksdict.Rdict(str(self._path), options=_options())
+        self._db = rocksdict.Rdict(str(self._path), options=self._memory.options())
+        self._none_before_us = 0  # no entry of the deadline index is before this moment
         stored = self._db.get(_CHANGELOG)
         self.changelog_offset = 0 if stored is None else _U64.unpack(stored)[0]
-        self._index_anew()
+        self._filling = self._db.get(_FILLING) is not None
+        if not self._filling:
+            self._index_anew()
 
     def _index_anew(self) -> None:
         """After limits changed: a shorter one must reach invoices that never send another event."""
@@ -124,12 +129,15 @@ class TablePartition:
 
     def apply(self, changes: Mapping[bytes, Change], changelog_offset: int) -> None:
         """Write states, deadline index and changelog position at once."""
+        assert not self._filling, "a table that is being filled is not worked on"
         batch = rocksdict.WriteBatch(raw_mode=True)
+        earliest_us = self._none_before_us
         for key, change in changes.items():
             if change.old_deadline_us and change.old_deadline_us != change.new_deadline_us:
                 batch.delete(_DEADLINE + _U64.pack(change.old_deadline_us) + key)
             if change.new_deadline_us:
                 batch.put(_DEADLINE + _U64.pack(change.new_deadline_us) + key, b"")
+                earliest_us = min(earliest_us, change.new_deadline_us)
             if change.value is None:
                 batch.delete(_STATE + key)
             else:
@@ -137,10 +145,14 @@ class TablePartition:
         batch.put(_CHANGELOG, _U64.pack(changelog_offset))
         self._db.write(batch)
         self.changelog_offset = changelog_offset
+        self._none_before_us = earliest_us
 
     def replay(self, records: Sequence[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
         """Apply changelog records (key, value), oldest first; the last one of a key counts."""
         newest = dict(records)
+        if self._filling:
+            self._fill(newest, changelog_offset)
+            return
         keys = list(newest)
         changes: dict[bytes, Change] = {}
         for key, stored in zip(keys, self.get_many(keys), strict=True):
@@ -149,18 +161,82 @@ class TablePartition:
             changes[key] = Change(kept, 0 if stored is None else _deadline_of(stored), deadline_us)
         self.apply(changes, changelog_offset)
 
+    def begin_filling(self) -> None:
+        """What is replayed from now on is only stored, until `end_filling` brings the deadline index about at once.
+
+        For an empty table, or one whose filling was interrupted, which then goes on from `changelog_offset`.
+        """
+        if not self._filling:
+            assert not self.changelog_offset, "only an empty table is filled"
+            self._db[_FILLING] = b""
+            self._filling = True
+
+    def _fill(self, newest: Mapping[bytes, bytes | None], changelog_offset: int) -> None:
+        """Without a log of its own: after a crash RocksDB has all writes up to one of them, positions included."""
+        refuse_newer(newest.values())
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, value in newest.items():
+            if value is None:
+                batch.delete(_STATE + key)
+            else:
+                batch.put(_STATE + key, value)
+        batch.put(_CHANGELOG, _U64.pack(changelog_offset))
+        self._db.write(batch, _unlogged())
+        self.changelog_offset = changelog_offset
+
+    def end_filling(self) -> None:
+        """Nothing happens when the table is not being filled. A crash in here: it begins anew, and ends the same."""
+        if not self._filling:
+            return
+        if self._has_index():  # of an earlier one that was interrupted, perhaps under other limits
+            self._db.delete_range(_DEADLINE, _AFTER_DEADLINES, _unlogged())
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, stored in self.items():
+            value, deadline_us = self._deadlines.current(stored)
+            if deadline_us:
+                batch.put(_DEADLINE + _U64.pack(deadline_us) + key, b"")
+            if value != stored:
+                batch.put(_STATE + key, value)
+            if len(batch) >= INDEX_CHANGES:
+                self._db.write(batch, _unlogged())
+                batch = rocksdict.WriteBatch(raw_mode=True)
+        self._db.write(batch, _unlogged())
+        self._db.flush()  # before anything is logged again, which would otherwise be found without what came before it
+        done = rocksdict.WriteBatch(raw_mode=True)
+        done.delete(_FILLING)
+        done.put(_LIMITS, self._deadlines.limits)
+        self._db.write(done)
+        self._filling = False
+        self._none_before_us = 0
+
+    def _has_index(self) -> bool:
+        iterator = self._db.iter()
+        iterator.seek(_DEADLINE)
+        return bool(iterator.valid() and iterator.key() < _AFTER_DEADLINES)
+
     def due(self, now_us: int, limit: int) -> list[bytes]:
-        """Keys whose deadline is at or before `now_us`, oldest first, at most `limit`. Cost follows what is due."""
+        """Keys whose deadline is at or before `now_us`, oldest first, at most `limit`. Cost follows what is due.
+
+        Reads only from where the last scan found nothing any more up to now: entries that were deleted stay in RocksDB
+        for a while, and every scan from the start would pass all of them.
+        """
+        assert not self._filling, "a table that is being filled is not worked on"
+        if now_us < self._none_before_us or limit <= 0:
+            return []
+        reading = rocksdict.ReadOptions()
+        reading.set_iterate_upper_bound(_DEADLINE + _U64.pack(min(now_us + 1, LATEST_US)))
         keys: list[bytes] = []
+        first_us = now_us + 1
         with self._noting_damage():
-            iterator = self._db.iter()
-            iterator.seek(_DEADLINE)
+            iterator = self._db.iter(reading)
+            iterator.seek(_DEADLINE + _U64.pack(self._none_before_us))
+            if iterator.valid():
+                first_us = _U64.unpack_from(iterator.key(), 1)[0]
             while iterator.valid() and len(keys) < limit:
-                key = iterator.key()
-                if key >= _AFTER_DEADLINES or _U64.unpack_from(key, 1)[0] > now_us:
-                    break
-                keys.append(key[1 + _U64.size :])
+                keys.append(iterator.key()[1 + _U64.size :])
                 iterator.next()
+            iterator.status()
+        self._none_before_us = first_us
         return keys
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -182,16 +258,10 @@ class TablePartition:
         self._db.close()
 
 
-def _options() -> rocksdict.Options:
-    options = rocksdict.Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_max_open_files(64)
-    options.set_keep_log_file_num(2)
-    blocks = rocksdict.BlockBasedOptions()
-    blocks.set_block_cache(rocksdict.Cache(BLOCK_CACHE_BYTES))
-    blocks.set_bloom_filter(10, False)
-    options.set_block_based_table_factory(blocks)
+def _unlogged() -> rocksdict.WriteOptions:
+    """A write that is durable once it was flushed, together with all before it."""
+    options = rocksdict.WriteOptions()
+    options.disable_wal = True  # type: ignore[method-assign, assignment]  # a property, whatever its stub says
     return options
 
 

@@ -22,10 +22,10 @@ from bems_streams.runtime.fence import FencedError, KafkaFencedLog
 from bems_streams.runtime.membership import Membership
 from bems_streams.runtime.positions import log_ends, stable_positions
 from bems_streams.runtime.restore import Restore
-from bems_streams.runtime.table import TablePartition
 from bems_streams.topics import load_catalogue
 from tests.integration.conftest import StartCell
 from tests.support import REPOSITORY, RunningCell, eventually, read_topic, real_lines
+from tests.unit.table_kit import open_table
 
 
 def revisions(running: RunningCell, topic: str) -> dict[bytes, list[int]]:
@@ -170,7 +170,7 @@ def test_restoring_waits_for_what_is_committed_behind_an_open_transaction(
     zombie.flush(30)
     rightful.produce(changelog, encode_tracked(TrackedInvoice.new()), b"good", partition=0)
     rightful.commit_transaction(30)
-    table = TablePartition(tmp_path, 0, CurrentDeadlines(load_catalogue().journey()))
+    table = open_table(tmp_path, 0, CurrentDeadlines(load_catalogue().journey()))
     ends = log_ends(config, [(changelog, 0)], 10.0)
 
     Restore(config, changelog, ends, 60.0, lambda *_: None).run([table])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bems_streams.domain.codec import NewerStateError, TrackedInvoice, decode_tracked, encode_tracked
 from bems_streams.ports import Change
 from bems_streams.runtime.table import TablePartition
-from tests.unit.flow_kit import AS_STORED, MemoryTable
+from tests.unit.flow_kit import MemoryTable
+from tests.unit.table_kit import open_table
 
 EVER = 2**63
 
@@ -32,7 +33,7 @@ def put(deadline_us: int = 0, old_us: int = 0, revision: int = 1) -> Change:
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[TablePartition]:
     """An empty one."""
-    partition = TablePartition(tmp_path, 7, AS_STORED)
+    partition = open_table(tmp_path, 7)
     yield partition
     partition.close()
 
@@ -77,6 +78,30 @@ def test_due_names_the_oldest_first_up_to_and_including_the_moment(table: TableP
     assert table.due(EVER, 0) == []
 
 
+def test_what_became_due_long_ago_is_found_after_scans_that_found_nothing(table: TablePartition) -> None:
+    """A scan begins where the last one ended; an entry that is put before that is not passed over."""
+    table.apply({b"late": put(100)}, 1)
+    assert (table.due(50, 10), table.due(99, 10)) == ([], [])
+
+    table.apply({b"early": put(7)}, 2)
+
+    assert table.due(99, 10) == [b"early"]
+    assert table.due(99, 10) == [b"early"]
+    assert table.due(100, 1) == [b"early"]
+    table.apply({b"early": put(0, old_us=7)}, 3)
+    assert (table.due(99, 10), table.due(100, 10)) == ([], [b"late"])
+
+
+def test_an_earlier_moment_than_the_last_one_is_asked_for(table: TablePartition) -> None:
+    """The moment up to which events are known goes back when partitions move."""
+    table.apply({b"a": put(10), b"b": put(20)}, 1)
+    assert table.due(30, 10) == [b"a", b"b"]
+
+    assert table.due(15, 10) == [b"a"]
+    assert table.due(9, 10) == []
+    assert table.due(30, 10) == [b"a", b"b"]
+
+
 def test_states_are_never_mistaken_for_deadlines(table: TablePartition) -> None:
     """Whatever invoices are called, an index entry is one that was written as such."""
     keys = [b"d", b"dddddddddddd", b"e", b"m:changelog", b"s", b"\x00" * 12]
@@ -101,11 +126,11 @@ def test_a_deadline_moves(table: TablePartition) -> None:
 
 def test_it_is_the_same_after_reopening(tmp_path: Path) -> None:
     """States, deadlines and the position in the changelog."""
-    first = TablePartition(tmp_path, 0, AS_STORED)
+    first = open_table(tmp_path, 0)
     first.apply({b"a": put(5), b"b": put(3)}, 11)
     first.close()
 
-    again = TablePartition(tmp_path, 0, AS_STORED)
+    again = open_table(tmp_path, 0)
 
     assert again.changelog_offset == 11
     assert again.due(EVER, 10) == [b"b", b"a"]
@@ -128,13 +153,13 @@ def test_wiping_leaves_nothing_and_goes_on(table: TablePartition, tmp_path: Path
 @pytest.mark.parametrize("lost", ["*.sst", "MANIFEST*", "CURRENT"])
 def test_a_damaged_table_starts_empty_and_is_rebuilt(tmp_path: Path, lost: str) -> None:
     """Its changelog is whole: nobody has to get up to delete a folder."""
-    first = TablePartition(tmp_path, 0, AS_STORED)
+    first = open_table(tmp_path, 0)
     first.apply({b"a": put(5)}, 11)
     first.close()
     for path in (tmp_path / "000").glob(lost):
         path.unlink()
 
-    again = TablePartition(tmp_path, 0, AS_STORED)
+    again = open_table(tmp_path, 0)
 
     assert (again.changelog_offset, again.due(EVER, 10), dict(again.items())) == (0, [], {})
     again.apply({b"b": put(7)}, 2)
@@ -147,14 +172,17 @@ def test_a_removal_that_was_interrupted_is_finished(tmp_path: Path) -> None:
     (tmp_path / "000.removed").mkdir()
     (tmp_path / "000.removed" / "000042.sst").write_bytes(b"x")
 
-    TablePartition(tmp_path, 0, AS_STORED).close()
+    open_table(tmp_path, 0).close()
 
     assert [path.name for path in tmp_path.iterdir()] == ["000"]
 
 
 def test_partitions_do_not_share_anything(tmp_path: Path) -> None:
     """One folder per number."""
-    one, two = TablePartition(tmp_path, 1, AS_STORED), TablePartition(tmp_path, 11, AS_STORED)
+    one, two = (
+        open_table(tmp_path, 1),
+        open_table(tmp_path, 11),
+    )
     one.apply({b"a": put(5)}, 1)
 
     assert (two.get_many([b"a"]), two.due(EVER, 1), two.changelog_offset) == ([None], [], 0)
@@ -164,16 +192,16 @@ def test_partitions_do_not_share_anything(tmp_path: Path) -> None:
 
 def test_a_table_is_never_open_twice(tmp_path: Path) -> None:
     """Two writers would each believe their own position. The second one does not harm the first."""
-    first = TablePartition(tmp_path, 7, AS_STORED)
+    first = open_table(tmp_path, 7)
     first.apply({b"a": put(5)}, 1)
 
     with pytest.raises(Exception, match=r"(?i)lock"):
-        TablePartition(tmp_path, 7, AS_STORED)
+        open_table(tmp_path, 7)
 
     assert (tmp_path / "007" / "CURRENT").exists()
     first.apply({b"b": put(6)}, 2)
     first.close()
-    again = TablePartition(tmp_path, 7, AS_STORED)
+    again = open_table(tmp_path, 7)
     assert dict(again.items()) == {b"a": state(5), b"b": state(6)}
     again.close()
 
@@ -238,7 +266,7 @@ def test_any_history_gives_what_the_table_in_memory_gives(
 ) -> None:
     """Which is also what justifies the table that other tests use."""
     folder, memory, offset = tmp_path_factory.mktemp("table"), MemoryTable(), 0
-    disk = TablePartition(folder, 0, AS_STORED)
+    disk = open_table(folder, 0)
     for revision, (what, update) in enumerate(history):
         values = {key: None if us is None else state(us, revision) for key, us in update.items()}
         offset += len(values)
@@ -255,7 +283,7 @@ def test_any_history_gives_what_the_table_in_memory_gives(
                 memory, offset = MemoryTable(), 0
             case "reopen":
                 disk.close()
-                disk = TablePartition(folder, 0, AS_STORED)
+                disk = open_table(folder, 0)
                 offset = disk.changelog_offset
             case "apply":
                 disk.apply(changes, offset)
@@ -275,9 +303,9 @@ def test_any_history_gives_what_the_table_in_memory_gives(
 WRITER = """
 import sys
 from pathlib import Path
-from tests.unit.test_table import AS_STORED, KEYS, TablePartition, put
+from tests.unit.test_table import KEYS, open_table, put
 
-table = TablePartition(Path(sys.argv[1]), 0, AS_STORED)
+table = open_table(Path(sys.argv[1]), 0)
 for number in range(table.changelog_offset + 1, 10**9):
     table.apply({key: put(number, old_us=number - 1, revision=number) for key in KEYS}, number)
     print(number, flush=True)
@@ -298,7 +326,7 @@ def test_kill_9_in_the_middle_of_writing_leaves_all_of_an_update_or_none(tmp_pat
             rest = [int(line) for line in child.stdout if line.endswith("\n")]
         last = rest[-1] if rest else last
 
-        table = TablePartition(tmp_path, 0, AS_STORED)
+        table = open_table(tmp_path, 0)
         offset = table.changelog_offset
         assert offset in (last, last + 1)
         assert dict(table.items()) == dict.fromkeys(KEYS, state(offset, offset))

@@ -14,7 +14,7 @@ from bems_streams.domain.journey import Journey, Stage, StageCode
 from bems_streams.flows.tracking import CurrentDeadlines
 from bems_streams.ports import Change
 from bems_streams.runtime.table import TablePartition
-from tests.unit.flow_kit import AS_STORED
+from tests.unit.table_kit import open_table
 
 DAY_US = 86_400_000_000
 START_US = 1_800_000_000_000_000
@@ -43,7 +43,7 @@ def stored_under(limits: Journey, stage: str = "ingestion") -> tuple[bytes, int]
 
 def table_with(tmp_path: Path, limits: Journey) -> TablePartition:
     """One invoice, stored under these limits."""
-    table = TablePartition(tmp_path, 0, CurrentDeadlines(limits))
+    table = open_table(tmp_path, 0, CurrentDeadlines(limits))
     value, deadline_us = stored_under(limits)
     table.apply({b"i": Change(value, 0, deadline_us)}, 5)
     return table
@@ -54,7 +54,7 @@ def test_another_limit_reaches_invoices_that_stay_silent(tmp_path: Path, before:
     """Shorter, longer, new or dropped: after a restart the index says what today's catalogue says."""
     table_with(tmp_path, journey(before)).close()
 
-    table = TablePartition(tmp_path, 0, CurrentDeadlines(journey(after)))
+    table = open_table(tmp_path, 0, CurrentDeadlines(journey(after)))
 
     expected_us = 0 if after is None else START_US + after * DAY_US
     assert table.due(EVER, 10) == ([b"i"] if after else [])
@@ -74,7 +74,7 @@ def test_the_same_limits_rewrite_nothing(tmp_path: Path) -> None:
         def current(self, stored: bytes) -> tuple[bytes, int]:
             raise AssertionError("the table was gone through")
 
-    table = TablePartition(tmp_path, 0, Unasked(journey(3)))
+    table = open_table(tmp_path, 0, Unasked(journey(3)))
 
     assert table.due(EVER, 10) == [b"i"]
     table.close()
@@ -82,7 +82,7 @@ def test_the_same_limits_rewrite_nothing(tmp_path: Path) -> None:
 
 def test_what_is_restored_gets_todays_deadlines(tmp_path: Path) -> None:
     """A changelog written under other limits does not bring their deadlines back."""
-    table = TablePartition(tmp_path, 0, CurrentDeadlines(journey(1)))
+    table = open_table(tmp_path, 0, CurrentDeadlines(journey(1)))
     value, _ = stored_under(journey(9))
 
     table.replay([(b"i", value)], 7)
@@ -98,11 +98,11 @@ def test_an_invoice_whose_alert_is_out_stays_out_of_the_index(tmp_path: Path) ->
     tracked = decode_tracked(value)
     tracked.note_alert(START_US + DAY_US)
     tracked.deadline_us = 0
-    table = TablePartition(tmp_path, 0, CurrentDeadlines(limits))
+    table = open_table(tmp_path, 0, CurrentDeadlines(limits))
     table.apply({b"i": Change(encode_tracked(tracked), 0, 0)}, 1)
     table.close()
 
-    again = TablePartition(tmp_path, 0, CurrentDeadlines(journey(2)))
+    again = open_table(tmp_path, 0, CurrentDeadlines(journey(2)))
 
     assert again.due(EVER, 10) == []
     again.close()
@@ -118,7 +118,7 @@ def test_bytes_that_are_no_state_have_no_deadline(garbage: bytes) -> None:
 
 def test_a_table_of_another_changelog_starts_empty(tmp_path: Path) -> None:
     """A cluster made anew under a kept folder must not mix old states with new ones."""
-    table = TablePartition(tmp_path, 0, AS_STORED)
+    table = open_table(tmp_path, 0)
     table.claim(b"topic-1")
     table.apply({b"i": Change(b"\x01", 0, 0)}, 5)
     table.claim(b"topic-1")
@@ -133,7 +133,7 @@ def test_a_table_of_another_changelog_starts_empty(tmp_path: Path) -> None:
 
 def test_damage_found_while_in_use_is_healed_by_the_next_start(tmp_path: Path) -> None:
     """A block that no longer reads ends the worker once, not at every start."""
-    table = TablePartition(tmp_path, 0, AS_STORED)
+    table = open_table(tmp_path, 0)
     for generation in range(1, 4):
         table.apply({b"i%d" % n: Change(bytes(400), 0, 0) for n in range(5000)}, generation)
     table.close()
@@ -143,15 +143,15 @@ def test_damage_found_while_in_use_is_healed_by_the_next_start(tmp_path: Path) -
         content[half : half + 2000] = bytes(2000)
         file.write_bytes(content)
 
-    damaged = TablePartition(tmp_path, 0, AS_STORED)
+    damaged = open_table(tmp_path, 0)
     with pytest.raises(Exception, match="Corruption"):
         damaged.get_many([b"i%d" % n for n in range(5000)])
     damaged.close()
-    healed = TablePartition(tmp_path, 0, AS_STORED)
+    healed = open_table(tmp_path, 0)
 
     assert (healed.changelog_offset, healed.get_many([b"i1"])) == (0, [None])
     healed.close()
-    again = TablePartition(tmp_path, 0, AS_STORED)
+    again = open_table(tmp_path, 0)
     assert again.changelog_offset == 0
     again.close()
 
