@@ -7,6 +7,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from bems_streams.histogram import BulkHistogram
+
 LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120)
 
 
@@ -49,8 +51,8 @@ class AgentMetrics:
         self._events, self._dead, self._lag = events, dead, lag
         self._retries, self._pauses, self._paused, self._lane = retries, pauses, paused.labels(agent), lane
         self.batch_seconds = batch.labels(agent)
-        self.visibility_seconds = Histogram(
-            "bems_agent_visibility_seconds", "Acceptance to durable.", buckets=LATENCY_BUCKETS, registry=registry
+        self.visibility_seconds = BulkHistogram(
+            "bems_agent_visibility_seconds", "Acceptance to durable.", LATENCY_BUCKETS, registry
         )
 
     def count(self, stage: str, outcome: str, events: int) -> None:

@@ -76,10 +76,13 @@ class MemoryBooks:
         """See Books."""
         self._tables.ledger.setdefault(span[:3], {})[span.first_offset] = span
 
-    def notes(self, line: Line, offsets: Collection[int]) -> Sequence[NoteRow]:
+    def notes(self, asked: Mapping[Line, Collection[int]]) -> Sequence[NoteRow]:
         """See Books."""
-        agent, topic, partition = line
-        noted = [(agent, Coordinates(topic, partition, offset)) for offset in offsets]
+        noted = [
+            (agent, Coordinates(topic, partition, offset))
+            for (agent, topic, partition), offsets in asked.items()
+            for offset in offsets
+        ]
         tables: Sequence[dict[Noted, DeadLetterRow] | dict[Noted, RetryRow]]
         tables = (self._tables.dead_letters, self._tables.retrying)
         return [table[key] for table in tables for key in noted if key in table]

@@ -31,7 +31,8 @@ from bems_streams.ports import (
 
 # `ON CONFLICT (key) DO NOTHING`, never `OR IGNORE`, which would also pass over a missing value without a word.
 _STORE: Final = rows.insert("events", rows.EVENT) + " ON CONFLICT (invoice_id, event_id) DO NOTHING"
-_STORED: Final = "SELECT sequence, topic, partition, offset FROM events WHERE invoice_id = ? AND event_id = ?"
+_NEW_KEYS: Final = "SELECT invoice_id, event_id FROM events WHERE sequence > ? ORDER BY sequence"
+_STORED_AT: Final = "SELECT topic, partition, offset FROM events WHERE invoice_id = ? AND event_id = ?"
 _NOTE_DUPLICATE: Final = (
     rows.insert("duplicates", rows.DUPLICATE) + " ON CONFLICT (topic, partition, offset) DO NOTHING"
 )
@@ -131,24 +132,27 @@ def _write_events(connection: sqlite3.Connection, batch: StoreBatch) -> Sequence
 def _tell_apart(
     connection: sqlite3.Connection, events: Sequence[EventRow], newest: int
 ) -> tuple[list[WriteOutcome], list[RecordOutcome]]:
-    """Compare each record with the row stored under its key; rows after `newest` came with this write.
+    """Compare each record that brought no row with the one stored under its key; rows after `newest` are new.
 
-    Returns what this write did with each, and what is known of each now.
+    Returns what this write did with each, and what is known of each now. Rows were stored in the order of `events`, so
+    one walk along both finds who was left out: looking each of them up would cost all of a batch for one duplicate.
     """
-    outcomes, known, claimed = [], [], set()
+    outcomes, known = [], []
+    new_keys = iter(connection.execute(_NEW_KEYS, (newest,)).fetchall())
+    new_key = next(new_keys, None)
     for row in events:
-        sequence, *at = connection.execute(_STORED, (row.invoice_id, row.event_id)).fetchone()
-        if tuple(at) != row.at:
-            new = connection.execute(_NOTE_DUPLICATE, rows.note_values(duplicate_of(row))).rowcount == 1
-            outcomes.append(WriteOutcome.DUPLICATE if new else WriteOutcome.REPLAYED)
-            known.append(RecordOutcome.DUPLICATE)
-            continue
-        known.append(RecordOutcome.STORED)
-        if sequence > newest and sequence not in claimed:
-            claimed.add(sequence)
+        key = (row.invoice_id, row.event_id)
+        if key == new_key:
+            new_key = next(new_keys, None)
             outcomes.append(WriteOutcome.STORED)
-        else:
+            known.append(RecordOutcome.STORED)
+        elif connection.execute(_STORED_AT, key).fetchone() == row.at:
             outcomes.append(WriteOutcome.REPLAYED)
+            known.append(RecordOutcome.STORED)
+        else:
+            noted = connection.execute(_NOTE_DUPLICATE, rows.note_values(duplicate_of(row))).rowcount == 1
+            outcomes.append(WriteOutcome.DUPLICATE if noted else WriteOutcome.REPLAYED)
+            known.append(RecordOutcome.DUPLICATE)
     return outcomes, known
 
 

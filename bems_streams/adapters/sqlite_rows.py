@@ -35,7 +35,7 @@ def select(table: str, columns: Columns) -> str:
 
 def event_values(row: EventRow) -> Values:
     """In the order of EVENT."""
-    return (*row[:_AT], *row.at, *row[_AT + 1 :])
+    return row[:_AT] + row.at + row[_AT + 1 :]
 
 
 def event_row(values: Values) -> EventRow:

@@ -5,7 +5,6 @@ Not here: which rows count (sqlite.py), reading the sums (sqlite_reader.py).
 """
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -44,21 +43,21 @@ class Sums:
     """What one write changes in one table of sums."""
 
     def __init__(self) -> None:
-        self._changes: defaultdict[Key, Sum] = defaultdict(lambda: Sum(0, Decimal(0)))
+        self._changes: dict[Key, tuple[int, Decimal]] = {}
 
     def change(self, key: Key, number: int, value: Decimal) -> None:
         """Take rows in, or (with negative number and value) out."""
-        known = self._changes[key]
-        self._changes[key] = Sum(known.number + number, EXACT.add(known.value, value))
+        known = self._changes.get(key)
+        self._changes[key] = (number, value) if known is None else (known[0] + number, EXACT.add(known[1], value))
 
     def write(self, connection: sqlite3.Connection, table: Totals) -> None:
         """Add the changes to what the table holds."""
         rows = []
-        for key, change in self._changes.items():
-            if not change.number and not change.value:
+        for key, (more, added) in self._changes.items():
+            if not more and not added:
                 continue
             number, value = connection.execute(table.find, key).fetchone() or (0, "0")
-            rows.append((*key, number + change.number, format(EXACT.add(Decimal(value), change.value), "f")))
+            rows.append((*key, number + more, format(EXACT.add(Decimal(value), added), "f")))
         connection.executemany(table.set, rows)
 
 

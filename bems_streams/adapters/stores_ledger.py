@@ -8,8 +8,8 @@ it. Not here: where spans and notes stand (sqlite_ledger.py, memory_ledger.py), 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import groupby, takewhile
-from typing import Final, Protocol
+from itertools import pairwise
+from typing import Final, NamedTuple, Protocol
 
 from bems_streams.adapters.stores_summary import EXACT, NO_CURRENCY, Valued, amount_text, valued
 from bems_streams.ports import (
@@ -53,8 +53,8 @@ class Books(Protocol):
     def put_span(self, span: Span) -> None:
         """In place of the one that begins at the same offset."""
 
-    def notes(self, line: Line, offsets: Collection[int]) -> Sequence[NoteRow]:
-        """The agent's notes about these records, at most one each."""
+    def notes(self, asked: Mapping[Line, Collection[int]]) -> Sequence[NoteRow]:
+        """The agents' notes about the records at these offsets, at most one each."""
 
     def put_note(self, note: NoteRow) -> None:
         """There is none yet about this record."""
@@ -81,11 +81,10 @@ def keep_books(
     for row, outcome, value in zip(events, outcomes, values, strict=True):
         topic, partition, offset = row.at
         records[STORE_AGENT, topic, partition][offset] = (row.accepted_us, outcome, value)
-    for line, of_line in records.items():
-        for note in books.notes(line, of_line.keys()):
-            _, outcome, value = of_line[note.at.offset]
-            books.drop_note(note)
-            _move(books, note, outcome, value)
+    for note in books.notes(records):
+        _, outcome, value = records[_line(note)][note.at.offset]
+        books.drop_note(note)
+        _move(books, note, outcome, value)
     notes: list[NoteRow] = [*batch.dead_letters, *batch.retrying]
     for note in notes:
         _take(books, note)
@@ -121,7 +120,7 @@ def _take(books: Books, note: NoteRow) -> None:
     """
     if note.agent == STORE_AGENT and books.kept(note.at):
         return
-    present = next(iter(books.notes(_line(note), [note.at.offset])), None)
+    present = next(iter(books.notes({_line(note): [note.at.offset]})), None)
     if present is None:
         if span_at(books, _line(note), note.at.offset) is None:
             books.put_note(note)
@@ -157,36 +156,52 @@ def _move(books: Books, note: NoteRow, outcome: RecordOutcome, value: Valued) ->
 
 def _account(books: Books, handled: Handled, records: Mapping[int, Record]) -> None:
     line = (handled.agent, handled.topic, handled.partition)
-    for first, until in _uncovered(books, line, handled.first_offset, handled.next_offset):
-        given: Mapping[int, Record] = {offset: one for offset, one in records.items() if first <= offset < until}
+    for first, until, before in _uncovered(books, line, handled.first_offset, handled.next_offset):
+        given: Mapping[int, Record] = records
+        if not first <= min(records, default=-1) <= max(records, default=-1) < until:
+            given = {offset: one for offset, one in records.items() if first <= offset < until}
         if len(given) < until - first:  # the rest are notes, were brought by an earlier write, or belong to no record
             given = books.held(line, first, until)
+        last = before
         for span in _spans(line, first, until, given):
-            _append(books, span)
+            last = _joined(last, span)
+            books.put_span(last)
 
 
-def _uncovered(books: Books, line: Line, first: int, until: int) -> Sequence[tuple[int, int]]:
-    """The parts of [first, until) that no span accounts for."""
+class _Gap(NamedTuple):
+    """Offsets that no span accounts for, and the span before them."""
+
+    first: int
+    until: int
+    before: Span | None
+
+
+def _uncovered(books: Books, line: Line, first: int, until: int) -> Sequence[_Gap]:
+    """The parts of [first, until) that no span accounts for. Nearly always all of it, at the price of one look."""
     found = []
-    for span in takewhile(lambda span: first < span.next_offset, books.spans_back(line, until)):
-        if span.next_offset < until:
-            found.append((span.next_offset, until))
-        until = span.first_offset
+    for span in books.spans_back(line, until):
+        if max(first, span.next_offset) < until:
+            found.append(_Gap(max(first, span.next_offset), until, span))
+        until = min(until, span.first_offset)
+        if until <= first or span.next_offset <= first:
+            return found
     if first < until:
-        found.append((first, until))
+        found.append(_Gap(first, until, None))
     return found
 
 
 def _spans(line: Line, first: int, until: int, records: Mapping[int, Record]) -> Iterator[Span]:
     """One for each minute, without holes from `first` to `until`; none when there is no record in between."""
-    runs = [list(run) for _, run in groupby(sorted(records.items()), lambda item: item[1][0] // MINUTE_US)]
-    for number, run in enumerate(runs):
-        tally = tally_of([record for _, record in run])
+    ordered = sorted(records.items())
+    minutes = [accepted_us // MINUTE_US for _, (accepted_us, _, _) in ordered]
+    ends = [place for place in range(1, len(minutes)) if minutes[place] != minutes[place - 1]]
+    for begin, end in pairwise([0, *ends, len(minutes)]) if minutes else ():
+        tally = tally_of([record for _, record in ordered[begin:end]])
         yield Span(
             *line,
-            first_offset=run[0][0] if number else first,
-            next_offset=runs[number + 1][0][0] if number + 1 < len(runs) else until,
-            minute_us=run[0][1][0] // MINUTE_US * MINUTE_US,
+            first_offset=ordered[begin][0] if begin else first,
+            next_offset=ordered[end][0] if end < len(ordered) else until,
+            minute_us=minutes[begin] * MINUTE_US,
             stored=tally.stored,
             duplicates=tally.duplicates,
             dead_lettered=tally.dead_lettered,
@@ -195,25 +210,24 @@ def _spans(line: Line, first: int, until: int, records: Mapping[int, Record]) ->
         )
 
 
-def _append(books: Books, span: Span) -> None:
+def _joined(last: Span | None, span: Span) -> Span:
     """A span that nothing covers yet; it becomes one with the span before when they meet within a minute."""
-    last = next(books.spans_back(span[:3], span.first_offset), None)
-    if last is not None and (last.next_offset, last.minute_us) == (span.first_offset, span.minute_us):
-        counts = {name: getattr(last, name) + getattr(span, name) for name in _COUNT_OF.values()}
-        value = _added(last.value, {currency: Decimal(text) for currency, text in span.value.items()})
-        span = last._replace(next_offset=span.next_offset, **counts, value=value)
-    books.put_span(span)
+    if last is None or (last.next_offset, last.minute_us) != (span.first_offset, span.minute_us):
+        return span
+    counts = {name: getattr(last, name) + getattr(span, name) for name in _COUNT_OF.values()}
+    value = _added(last.value, {currency: Decimal(text) for currency, text in span.value.items()})
+    return last._replace(next_offset=span.next_offset, **counts, value=value)
 
 
 def _apply(books: Books, account: Account) -> None:
     """A span that is covered was applied before, with the notes about its records. Other notes come from lanes."""
     spans = [span._replace(agent=account.agent) for span in account.spans]
-    new = [span for span in spans if _uncovered(books, span[:3], *span[3:5]) == [span[3:5]]]
+    new = [span for span in spans if [gap[:2] for gap in _uncovered(books, span[:3], *span[3:5])] == [span[3:5]]]
     for note in account.notes:
         if _within(new, note.at) or not _within(spans, note.at):
             _note(books, account.agent, note)
     for span in new:
-        _append(books, span)
+        books.put_span(_joined(next(books.spans_back(span[:3], span.first_offset), None), span))
 
 
 def _within(spans: Iterable[Span], at: Coordinates) -> bool:
@@ -228,7 +242,7 @@ def _note(books: Books, agent: str, note: Note) -> None:
     elif note.outcome is RecordOutcome.RETRYING:
         _take(books, RetryRow(at, agent, code, reason, note.attempts, note.not_before_us, *times, *ids))
     else:
-        for row in books.notes((agent, at.topic, at.partition), [at.offset]):
+        for row in books.notes({(agent, at.topic, at.partition): [at.offset]}):
             books.drop_note(row)
             _move(books, row, note.outcome, valued(row.currency, row.invoice_amount))
 
@@ -247,10 +261,10 @@ def tally_of(records: Sequence[Record]) -> Tally:
 
 def total(values: Iterable[Valued]) -> dict[str, Decimal]:
     """Exact sums by currency; what has no currency is left out."""
-    sums: dict[str, Decimal] = {}
+    sums, add = dict[str, Decimal](), EXACT.add
     for currency, amount in values:
         if currency != NO_CURRENCY:
-            sums[currency] = EXACT.add(sums[currency], amount) if currency in sums else amount
+            sums[currency] = add(sums[currency], amount) if currency in sums else amount
     return sums
 
 

@@ -58,19 +58,20 @@ class SinkParts:
 
 @dataclass(slots=True)
 class Rows:
-    """The decision about one batch. `arrivals` and `late_arrivals` stand beside `events` and `late_events`."""
+    """The decision about one batch. `records` and `late_records` stand beside `events` and `late_events`: as read."""
 
     events: list[EventRow] = field(default_factory=list)
-    arrivals: list[Arrival] = field(default_factory=list)
+    records: list[RawRecord] = field(default_factory=list)
     late_events: list[EventRow] = field(default_factory=list)
-    late_arrivals: list[Arrival] = field(default_factory=list)
+    late_records: list[RawRecord] = field(default_factory=list)
     dead_letters: list[DeadLetterRow] = field(default_factory=list)
     retrying: list[RetryRow] = field(default_factory=list)
     invoices: list[InvoiceRow] = field(default_factory=list)
     alerts: list[AlertRow] = field(default_factory=list)
     accounts: list[Account] = field(default_factory=list)
-    read: dict[Place, tuple[int, int]] = field(default_factory=dict)
-    """First and next offset of what was read from each partition of a stage topic."""
+    read_first: dict[Place, int] = field(default_factory=dict)
+    read_last: dict[Place, int] = field(default_factory=dict)
+    """First and last offset of what was read from each partition of a stage topic."""
     out: list[OutRecord] = field(default_factory=list)
     asides: list[SetAside] = field(default_factory=list)
 
@@ -84,7 +85,9 @@ class Rows:
             invoices=self.invoices,
             alerts=self.alerts,
             accounts=self.accounts,
-            handled=[Handled(AGENT, *place, *offsets) for place, offsets in self.read.items()],
+            handled=[
+                Handled(AGENT, *place, first, self.read_last[place] + 1) for place, first in self.read_first.items()
+            ],
         )
 
 
@@ -99,39 +102,41 @@ class Store:
         rows, stage_of, lanes = Rows(), self._parts.stage_of, self._parts.lanes
         stored_us = self._parts.clock.now_us()
         for record in given:
-            at = record.at
-            stage = stage_of.get(at.topic)
+            topic, partition, offset = record.at
+            stage = stage_of.get(topic)
             if stage is not None:
-                place = at.topic, at.partition
-                first, _ = rows.read.get(place, (at.offset, 0))
-                rows.read[place] = first, at.offset + 1
-                self._take(rows, Arrival(record, None), stage, stored_us)
-            elif at.topic in lanes.waits:
-                self._returned(rows, lanes.arrival(record), stored_us)
+                rows.read_first.setdefault((topic, partition), offset)
+                rows.read_last[topic, partition] = offset
+                self._take(rows, record, record, stage, stored_us)
+            elif topic in lanes.waits:
+                self._returned(rows, record, lanes.arrival(record), stored_us)
             elif record.value is not None:  # a tombstone of the status topic says nothing new
                 self._derived(rows, Arrival(record, None), record.value, stored_us)
         return rows
 
-    def _take(self, rows: Rows, arrival: Arrival, stage: str, stored_us: int) -> None:
-        """One event of a stage, from its topic or back from a lane."""
-        event = decode_event(arrival.record, stage)
-        if isinstance(event, Failure):
-            self._set_aside(rows, arrival, event, None, stored_us)
-        elif (refused := refusal(event, arrival.record.accepted_us, stored_us)) is not None:
-            self._set_aside(rows, arrival, refused, event, stored_us)
-        elif arrival.late:
-            rows.late_events.append(event_row(arrival.record, event, stored_us))
-            rows.late_arrivals.append(arrival)
-        else:
-            rows.events.append(event_row(arrival.record, event, stored_us))
-            rows.arrivals.append(arrival)
+    def _take(self, rows: Rows, read: RawRecord, record: RawRecord, stage: str, stored_us: int) -> None:
+        """One event of a stage: `record` as it was accepted, `read` from its topic or from a lane.
 
-    def _returned(self, rows: Rows, arrival: Arrival, stored_us: int) -> None:
+        An Arrival would cost a microsecond for each record, and only those that fail need theirs.
+        """
+        event = decode_event(record, stage)
+        if isinstance(event, Failure):
+            self._set_aside(rows, self._parts.lanes.arrival(read), event, None, stored_us)
+        elif (refused := refusal(event, record.accepted_us, stored_us)) is not None:
+            self._set_aside(rows, self._parts.lanes.arrival(read), refused, event, stored_us)
+        elif read.at.topic == self._parts.lanes.late_topic:
+            rows.late_events.append(event_row(record, event, stored_us))
+            rows.late_records.append(read)
+        else:
+            rows.events.append(event_row(record, event, stored_us))
+            rows.records.append(read)
+
+    def _returned(self, rows: Rows, read: RawRecord, arrival: Arrival, stored_us: int) -> None:
         stage = self._parts.stage_of.get(arrival.record.at.topic)
         if arrival.failure is not None:
             self._set_aside(rows, arrival, arrival.failure, None, stored_us)
         elif stage is not None:
-            self._take(rows, arrival, stage, stored_us)
+            self._take(rows, read, arrival.record, stage, stored_us)
         elif arrival.record.value is not None:
             self._derived(rows, arrival, arrival.record.value, stored_us)
 
@@ -182,19 +187,19 @@ class Store:
     def _take_out_refused(self, decision: Rows, outcomes: Sequence[WriteOutcome | Failure]) -> list[WriteOutcome]:
         """Turn refused rows into notes; return the outcomes of the others."""
         now_us, took, begun = self._parts.clock.now_us(), [], iter(outcomes)
-        for rows, arrivals in (
-            (decision.events, decision.arrivals),
-            (decision.late_events, decision.late_arrivals),
+        for rows, records in (
+            (decision.events, decision.records),
+            (decision.late_events, decision.late_records),
         ):
-            given = list(zip(rows, arrivals, strict=True))
+            given = list(zip(rows, records, strict=True))
             rows.clear()
-            arrivals.clear()
-            for (row, arrival), outcome in zip(given, begun, strict=False):
+            records.clear()
+            for (row, read), outcome in zip(given, begun, strict=False):
                 if isinstance(outcome, Failure):
-                    self._set_aside(decision, arrival, outcome, row, now_us)
+                    self._set_aside(decision, self._parts.lanes.arrival(read), outcome, row, now_us)
                 else:
                     rows.append(row)
-                    arrivals.append(arrival)
+                    records.append(read)
                     took.append(outcome)
         return took
 
@@ -211,16 +216,20 @@ class Store:
                 return result
 
     def count(self, decision: Rows, result: WriteResult) -> None:
-        """Step 5. Visibility ends here: a query returns the row now. What it returned before is not measured again."""
-        metrics = self._parts.metrics
-        now_us = self._parts.clock.now_us()
-        outcomes = list(zip([*decision.events, *decision.late_events], result.outcomes, strict=True))
-        counts = Counter((row.stage, outcome) for row, outcome in outcomes if isinstance(outcome, WriteOutcome))
+        """Step 5. Visibility ends here: a query returns the row now. What it returned before is not measured again.
+
+        By what many events have in common: their outcome, the millisecond of their acceptance.
+        """
+        metrics, now_us = self._parts.metrics, self._parts.clock.now_us()
+        rows, outcomes = [*decision.events, *decision.late_events], result.outcomes
+        counts = Counter(zip([row.stage for row in rows], outcomes, strict=True))
         for (stage, outcome), events in counts.items():
-            metrics.count(stage, outcome, events)
-        for row, became in outcomes:
-            if became is WriteOutcome.STORED:
-                metrics.visibility_seconds.observe((now_us - row.accepted_us) / 1e6)
+            if isinstance(outcome, WriteOutcome):
+                metrics.count(stage, outcome, events)
+        became = zip(rows, outcomes, strict=True)
+        stored = Counter(row.accepted_us for row, outcome in became if outcome is WriteOutcome.STORED)
+        for accepted_us, events in stored.items():
+            metrics.visibility_seconds.observe((now_us - accepted_us) / 1e6, events)
         count_asides(metrics, self._parts.stage_of, decision.asides)
 
 

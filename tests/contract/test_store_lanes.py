@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bems_streams.adapters.stores import STORES
 from bems_streams.ports import MINUTE_US, DeadLetterRow, EventRow, EventStore, RetryRow, StoreBatch, StoreReader
-from tests.contract.conftest import fresh
-from tests.contract.rows import MINUTE, NOW_US, SECOND_US, at, event, handled
+from tests.contract.conftest import Pair, fresh
+from tests.contract.rows import MINUTE, NOW_US, SECOND_US, at, dead_letter, event, handled, retry
 
 TRIES = 3
 MENDED = 99
@@ -215,3 +215,31 @@ def test_the_sink_of_these_tests_reaches_every_outcome() -> None:
     assert seen == [(1, 0, 1, 2), (1, 0, 1, 2), (1, 1, 1, 1), (1, 1, 2, 0)]
     assert reader.ledger("sink", 0, 2 * NOW_US)[0][6:10] == (3, 1, 0, 0)
     assert at(3) in reader.find([("INV-1", "c")]).values()
+
+
+def test_notes_go_for_the_records_that_came_and_for_no_others(pair: Pair) -> None:
+    """One batch brings records of several partitions back, some far apart; notes between and beside them stay."""
+    waiting = [(0, 4), (0, 5), (0, 6), (1, 5), (2, 5), (2, 3_000), (2, 900_000)]
+    notes = [retry(at=at(offset, partition)) for partition, offset in waiting]
+    given_up = [dead_letter(at=at(7, partition)) for partition in (0, 1)]
+    pair.store.write(StoreBatch(retrying=notes, dead_letters=given_up))
+
+    came = [at(5), at(7), at(5, 2), at(900_000, 2), at(5, 3)]
+    pair.store.write(StoreBatch(events=[event(f"e-{n}", at=place) for n, place in enumerate(came)]))
+
+    left = {row.at for row in pair.reader.retrying()}, {row.at for row in pair.reader.dead_letters()}
+    assert left == ({at(4), at(6), at(5, 1), at(3_000, 2)}, {at(7, 1)})
+
+
+def test_one_duplicate_among_many_is_told_from_the_others(pair: Pair) -> None:
+    """New, repeated within the batch, replayed, and stored before from elsewhere: each in its place among new ones."""
+    pair.store.write(StoreBatch(events=[event("a", 0), event("b", 1)]))
+
+    given = [event("c", 2), event("a", 3), event("d", 4), event("b", 1), event("c", 2), event("d", 5), event("e", 6)]
+    result = pair.store.write(StoreBatch(events=given))
+
+    assert [str(outcome) for outcome in result.outcomes] == [
+        "stored", "duplicate", "stored", "replayed", "replayed", "duplicate", "stored",
+    ]  # fmt: skip
+    counts = pair.reader.counts()
+    assert (counts.stored, counts.duplicates) == (5, 2)
