@@ -174,7 +174,7 @@ def fill_topics(
     places = [(topic, number) for topic in set(topics.values()) for number in range(partitions)]
     before = _held(bootstrap, places)
     config = ProducerConfig(bootstrap, "bems-feed", delivery_timeout_seconds=FILL_SECONDS, linger_ms=20)
-    producer = Producer(config.librdkafka() | {"batch.size": 1 << 20})
+    producer = Producer(config.librdkafka() | {"batch.size": 1 << 20, "log_level": 3})
     produce, payload_bytes = producer.produce, 0
     for events, (stage, key, value) in enumerate(feed, start=1):
         while True:
