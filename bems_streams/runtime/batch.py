@@ -5,9 +5,8 @@ Not here: fetching (transport.py) or what is done with records (flows).
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from bems_streams.ports import Coordinates, RawRecord
+from bems_streams.ports import RawRecord
 
 
 class Batch:
@@ -29,17 +28,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.records)
-
-
-def raw_record(record: Any) -> RawRecord:
-    """From aiokafka's ConsumerRecord. Its timestamp is the broker's (LogAppendTime), in milliseconds."""
-    return RawRecord(
-        Coordinates(record.topic, record.partition, record.offset),
-        record.key,
-        record.value,
-        record.headers,
-        record.timestamp * 1000,
-    )
 
 
 class Pipeline:

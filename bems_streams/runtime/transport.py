@@ -16,7 +16,8 @@ from faust.types.tuples import ConsumerMessage, ack_lock
 from mode.utils.futures import notify
 from mode.utils.queues import FlowControlEvent
 
-from bems_streams.runtime.batch import Batch, Pipeline, raw_record
+from bems_streams.ports import RawRecord
+from bems_streams.runtime.batch import Batch, Pipeline
 from bems_streams.runtime.failfast import die
 from bems_streams.runtime.fetch import FETCH_MAX_WAIT_MS, BatchListener, BatchThread
 from bems_streams.runtime.holding import Holding
@@ -211,23 +212,23 @@ class BatchConsumer(driver.Consumer):
         except TimeoutError:
             return  # look again: partitions may have changed
 
-    async def _deliver_all(self, epoch: int, seek_count: int, records: Mapping[Any, list[Any]]) -> None:
+    async def _deliver_all(self, epoch: int, seek_count: int, records: Mapping[Any, list[RawRecord]]) -> None:
         thread: BatchThread = self._thread  # type: ignore[assignment]
         for fetched_tp, fetched in records.items():
             tp = TP(fetched_tp.topic, fetched_tp.partition)
             if self.holding is not None and self.holding.is_lane(tp.topic):
                 if epoch != self.epoch or thread.seek_count != seek_count:
                     return
-                self.holding.keep(tp, map(raw_record, fetched))
+                self.holding.keep(tp, fetched)
                 continue
             for first in range(0, len(fetched), BatchSettings.BATCH_RECORDS):
                 if epoch != self.epoch or not self.flow_active or thread.seek_count != seek_count:
                     return  # a seek to the committed positions follows, which reads these again
                 chunk = fetched[first : first + BatchSettings.BATCH_RECORDS]
-                if tp.topic in self.dense and chunk[0].offset != self._expected.get(tp, chunk[0].offset):
-                    await self._explain_gap(tp, chunk[0].offset)
-                self._expected[tp] = chunk[-1].offset + 1
-                await self._deliver(tp, Batch(tp.topic, tp.partition, epoch, [raw_record(record) for record in chunk]))
+                if tp.topic in self.dense and chunk[0].at.offset != self._expected.get(tp, chunk[0].at.offset):
+                    await self._explain_gap(tp, chunk[0].at.offset)
+                self._expected[tp] = chunk[-1].at.offset + 1
+                await self._deliver(tp, Batch(tp.topic, tp.partition, epoch, chunk))
 
     async def _deliver(self, tp: TP, batch: Batch) -> None:
         self.pipeline.deliver(batch)

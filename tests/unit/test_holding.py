@@ -74,22 +74,11 @@ async def consumer(tmp_path: Path) -> BatchConsumer:
     return found
 
 
-def fetched(*records: RawRecord) -> dict[Any, list[Any]]:
-    """As aiokafka hands them over."""
-
-    class Fetched:
-        def __init__(self, record: RawRecord) -> None:
-            self.topic, self.partition, self.offset = record.at
-            self.key, self.value, self.headers, self.timestamp = (
-                record.key,
-                record.value,
-                (),
-                record.accepted_us // 1000,
-            )
-
-    by_place: dict[Any, list[Any]] = {}
+def fetched(*records: RawRecord) -> dict[TP, list[RawRecord]]:
+    """As they come out of one fetch."""
+    by_place: dict[TP, list[RawRecord]] = {}
     for record in records:
-        by_place.setdefault(TP(record.at.topic, record.at.partition), []).append(Fetched(record))
+        by_place.setdefault(TP(record.at.topic, record.at.partition), []).append(record)
     return by_place
 
 
