@@ -6,7 +6,7 @@ Not here: which invoices there are (population.py), what is measured (growth.py,
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.tracking import CurrentDeadlines, TrackingParts
 from bems_streams.metrics import AgentMetrics, TableMetrics
-from bems_streams.ports import Offsets, OutRecord, RawRecord
+from bems_streams.ports import Change, InvoiceTable, Offsets, OutRecord, RawRecord
 from bems_streams.runtime.session import OwnedTable
 from bems_streams.runtime.table import TablePartition
 from bems_streams.runtime.table_memory import TableMemory
@@ -54,6 +54,34 @@ class MemoryLog:
         return {place: ends[place] for place in written}
 
 
+class MeteredTable:
+    """ports.InvoiceTable that counts the CPU of this thread in `cpu_seconds`."""
+
+    def __init__(self, table: InvoiceTable) -> None:
+        self._table = table
+        self.cpu_seconds = 0.0
+
+    def get_many(self, number: int, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """See InvoiceTable."""
+        began = time.thread_time()
+        values = self._table.get_many(number, keys)
+        self.cpu_seconds += time.thread_time() - began
+        return values
+
+    def apply(self, number: int, changes: Mapping[bytes, Change], changelog_offset: int) -> None:
+        """See InvoiceTable."""
+        began = time.thread_time()
+        self._table.apply(number, changes, changelog_offset)
+        self.cpu_seconds += time.thread_time() - began
+
+    def due(self, number: int, until_us: int, limit: int) -> Sequence[bytes]:
+        """See InvoiceTable."""
+        began = time.thread_time()
+        keys = self._table.due(number, until_us, limit)
+        self.cpu_seconds += time.thread_time() - began
+        return keys
+
+
 class FrozenClock:
     """ports.Clock that stands still."""
 
@@ -79,6 +107,7 @@ class InProcess:
         self.memory = TableMemory(memory_bytes)
         self.tables: dict[int, TablePartition] = {}
         self._open()
+        self.metered = MeteredTable(OwnedTable(self.tables))
         registry = CollectorRegistry()
         self.parts = TrackingParts(
             journey=journey,
@@ -91,7 +120,7 @@ class InProcess:
             cell="c1",
             region="eu",
             clock=self.clock,
-            table=OwnedTable(self.tables),
+            table=self.metered,
             log=MemoryLog(list(catalogue.stage_topics.values())),
             metrics=AgentMetrics(registry, AGENT),
             table_metrics=TableMetrics(registry),
@@ -120,6 +149,24 @@ class InProcess:
                 with path.open("rb") as file:
                     os.fdatasync(file.fileno())
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        self._open()
+
+    def move(self, places: Sequence[int], deadline_us: Callable[[], int]) -> None:
+        """Give the invoices at these places new deadlines, through the table, as events would."""
+        changes: dict[int, dict[bytes, Change]] = {}
+        for place in places:
+            number = place % self.population.partitions
+            changes.setdefault(number, {})[self.population.key(place)] = Change(None, 0, 0)
+        for number, by_key in changes.items():
+            table = self.tables[number]
+            for key, stored in zip(by_key, table.get_many(list(by_key)), strict=True):
+                assert stored is not None
+                by_key[key] = self.population.moved(stored, deadline_us())
+            table.apply(by_key, table.changelog_offset + len(by_key))
+
+    def reopen(self) -> None:
+        """Close and open, as a restart does."""
+        self.close()
         self._open()
 
     def settle(self) -> None:

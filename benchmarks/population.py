@@ -76,6 +76,27 @@ class Population:
             templates[place + 1] = encode_tracked(tracked)
         return templates
 
+    def moved(self, stored: bytes, deadline_us: int) -> Change:
+        """The invoice having entered its stage so much earlier or later that this is its deadline.
+
+        Unchanged if it is in a stage without one.
+        """
+        tracked = decode_tracked(stored)
+        old_us, now_us = tracked.deadline_us, tracked.state.deadline_us(self._journey)
+        if now_us is not None:
+            tracked.forget_alert()
+            shift_us = deadline_us - now_us
+            tracked.state.stay = [
+                Step(step.occurred_us, step.digest, step.accepted_us + shift_us) for step in tracked.state.stay
+            ]
+            tracked.deadline_us = deadline_us
+        return Change(encode_tracked(tracked), old_us, tracked.deadline_us)
+
+    def has_deadline(self, number: int) -> bool:
+        """Whether the invoice at this place is in a stage that has a limit."""
+        events = self._events[number]
+        return bool(events) and self._journey.by_name[VISITS[events - 1]].stuck_after_us is not None
+
     def draw(self, count: int) -> Sequence[int]:
         """Places of different invoices, at random."""
         return self._random.sample(range(self.count), count)
