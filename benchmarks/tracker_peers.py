@@ -99,7 +99,7 @@ def run_all(held: Contest, line: Sequence[Turn], rounds: int, progress: Progress
 def cases_of(runs: Mapping[str, Sequence[Run]], line: Sequence[Turn], common: Mapping[str, object]) -> list[Case]:
     """The tracker first, then in the order of a round."""
     cases = []
-    for turn in dict.fromkeys(line):
+    for turn in {turn.name: turn for turn in line}.values():
         settings = dict(common) | {"events": runs[turn.name][0].events}
         measures = "the same, with ledger, deadlines and exactly one transaction for all"
         if turn.subject is not None:

@@ -43,13 +43,13 @@ class Contest:
             verdict.create(backlog.bootstrap, [status_topic], backlog.partitions, STATUS_CONFIG)
         drained = drain(subject, backlog.task(group, status_topic, folder), folder)
         if drained.told:
-            self._agree(subject.name, backlog, drained.told)
+            self.agree(subject.name, backlog, drained.told)
         if subject.durable:
             verdict.check_committed(subject.name, backlog.bootstrap, group, backlog.topics, backlog.partitions)
             verdict.check_changelog(subject.name, backlog.bootstrap, group, backlog.invoices)
         if status_topic is not None:
             starts = {(status_topic, number): 0 for number in range(backlog.partitions)}
-            self._agree(subject.name, backlog, verdict.published(backlog.bootstrap, starts))
+            self.agree(subject.name, backlog, verdict.published(backlog.bootstrap, starts))
         verdict.delete_all_of(backlog.bootstrap, group)
         return drained.run
 
@@ -58,10 +58,10 @@ class Contest:
         bootstrap = self.full.bootstrap
         starts = verdict.ends_of(bootstrap, [self.catalogue.status_topic], self.catalogue.partitions)
         run = measure(bootstrap, self.catalogue, self.full.events)
-        self._agree("tracker", self.full, verdict.published(bootstrap, starts))
+        self.agree("tracker", self.full, verdict.published(bootstrap, starts))
         return run
 
-    def _agree(self, name: str, backlog: Backlog, results: Mapping[str, int]) -> None:
+    def agree(self, name: str, backlog: Backlog, results: Mapping[str, int]) -> None:
         """The feed knows how many invoices and events there are; the digest is that of whoever came first."""
         known = {"invoices": backlog.invoices, "events": backlog.events - backlog.copies}
         expected = self.expected.setdefault(backlog.topics[0], {**results, **known})
