@@ -21,6 +21,7 @@ from bems_streams.runtime.table_memory import TableMemory
 logger = logging.getLogger(__name__)
 
 _STATE: Final = b"s"
+_AFTER_STATES: Final = b"t"
 _DEADLINE: Final = b"d"
 _AFTER_DEADLINES: Final = b"e"
 _CHANGELOG: Final = b"m:changelog"
@@ -241,11 +242,15 @@ class TablePartition:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All invoices with their stored values, for audits and tests."""
-        iterator = self._db.iter()
+        reading = rocksdict.ReadOptions()
+        reading.set_iterate_upper_bound(_AFTER_STATES)
+        iterator = self._db.iter(reading)
         iterator.seek(_STATE)
-        while iterator.valid() and iterator.key()[:1] == _STATE:
-            yield iterator.key()[1:], iterator.value()
-            iterator.next()
+        with self._noting_damage():
+            while iterator.valid():
+                yield iterator.key()[1:], iterator.value()
+                iterator.next()
+            iterator.status()  # what cannot be read would otherwise look like the end
 
     def wipe(self) -> None:
         """Start empty: the changelog rebuilds it."""
