@@ -5,6 +5,7 @@ Not here: which fields hold one (event.py), sums or currencies (stores).
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 MAX_INTEGER_DIGITS: Final = 15
@@ -37,17 +38,23 @@ def amount(text: str) -> Amount:
 
 
 def amount_hook(_: type, found: Any) -> Amount:
-    """For msgspec: an Amount from what its decoder found when it reads fractions by `amount`. ValueError as above."""
-    if type(found) is Amount:
-        return found
+    """For msgspec: an Amount from what its decoder found when it reads fractions by `amount`, or not at all.
+
+    ValueError as above.
+    """
     if type(found) is str:
         return amount(found)
+    if type(found) is Amount:
+        return found
     if type(found) is int:
         if abs(found) < 10**MAX_INTEGER_DIGITS:
             return Amount(found)
         raise ValueError(_TOO_MANY)
     raise ValueError(f"must be a decimal such as 1234.56, got {_KINDS.get(type(found), 'something else')}")
 
+
+recalled_amount: Final = lru_cache(maxsize=4096, typed=True)(amount_hook)
+"""`amount_hook` with a memory: most amounts were met just before, often in the same event. Typed, as 1 is not true."""
 
 _KINDS: Final[dict[type, str]] = {bool: "true or false", list: "an array", dict: "an object"}
 

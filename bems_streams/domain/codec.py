@@ -32,7 +32,7 @@ class CorruptStateError(StateError):
     """The bytes are not a state that any release wrote."""
 
 
-class TrackedInvoice(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+class TrackedInvoice(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """What a tracker keeps of one invoice.
 
     revision             grows by one with every published change
@@ -90,8 +90,9 @@ def decode_tracked(
     if written_by > version:
         raise _newer(written_by, version)
     try:
-        for step in range(written_by, version):
-            body = migrations[step](body)
+        if written_by < version:
+            for step in range(written_by, version):
+                body = migrations[step](body)
         return _decode(body)
     except KeyError as error:
         raise CorruptStateError(f"stored state has format {written_by}, which no release wrote. {_REBUILD}") from error

@@ -3,13 +3,14 @@
 Not here: what an invoice's state becomes (state.py), where bytes come from (adapters), which stages exist (journey.py).
 """
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
 
-from bems_streams.domain.amount import PATTERN, Amount, amount, amount_hook
+from bems_streams.domain.amount import PATTERN, Amount, amount, amount_hook, recalled_amount
 from bems_streams.domain.failures import InvalidEvent, NotJson, Poison, Problem, TooLarge
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,10 +75,56 @@ def microseconds(moment: datetime) -> int:
 
 def instant(moment_us: int) -> datetime:
     """The inverse of `microseconds`, in UTC."""
-    return EPOCH + timedelta(0, 0, moment_us)
+    return EPOCH + _MICROSECOND * moment_us
 
 
-_decode = msgspec.json.Decoder(Event, dec_hook=amount_hook, float_hook=amount).decode
+date_text: Final = lru_cache(maxsize=4096)(date.isoformat)
+"""A date as ISO 8601. Today's invoices have few dates, and remembering one takes half the time of writing it."""
+
+
+def instants(moments_us: Sequence[int]) -> list[datetime]:
+    """`instant` of each, at half its cost: as seconds, floats are exact to the microsecond for all that events say."""
+    seconds = [moment_us / 1e6 for moment_us in moments_us]
+    if max(seconds) > _EXACT_SECONDS:
+        return [instant(moment_us) for moment_us in moments_us]
+    return msgspec.convert((seconds,), _Moments, strict=False).moments
+
+
+class _Moments(msgspec.Struct, array_like=True):
+    moments: list[datetime]
+
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_EXACT_SECONDS: Final = microseconds(datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC)) / 1e6
+
+
+class _Counted(int):
+    """No JSON becomes one, so that `occurred_us` cannot be sent."""
+
+
+class _Parsed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """Agents ask two or three times when an event occurred: the decoded form counts it once."""
+
+    occurred_us: _Counted = _Counted()
+
+
+class _Epochs(dict[tzinfo | None, datetime]):
+    """1970 in every offset that was met: whole minutes, so some thousands at most. Python subtracts moments of one
+    tzinfo without asking it for offsets, in 30 ns instead of 230.
+    """
+
+    def __missing__(self, offset: tzinfo | None) -> datetime:
+        return self.setdefault(offset, EPOCH.astimezone(offset))
+
+
+_EPOCHS: Final = _Epochs()
+# Within FIRST_YEAR to LAST_YEAR, whatever the offset.
+_FIRST_PLAIN_US: Final = microseconds(datetime(FIRST_YEAR, 1, 2, tzinfo=UTC))
+_LAST_PLAIN_US: Final = microseconds(datetime(LAST_YEAR, 12, 31, tzinfo=UTC))
+_BACKSLASH: Final = 0x5C
+_DEL: Final = 0x7F
+# Both hooks run without Python: five amounts take 0.7 µs instead of 2.3. `strip` returns a number's text as it is.
+_decode = msgspec.json.Decoder(_Parsed, dec_hook=recalled_amount, float_hook=str.strip).decode
 
 
 def parse_event(raw: bytes) -> Event | Poison:
@@ -92,6 +139,19 @@ def parse_event(raw: bytes) -> Event | Poison:
         event = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _explain(raw)
+    moment = event.occurred_at
+    since = moment - _EPOCHS[moment.tzinfo]
+    occurred_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    msgspec.structs.force_setattr(event, "occurred_us", occurred_us)
+    currency = event.currency
+    if (
+        # JSON text without escapes and DEL holds no ASCII character that is not printable.
+        (raw.isascii() and _BACKSLASH not in raw and _DEL not in raw)
+        and currency is not None
+        and (currency.isupper() and currency.isalpha())
+        and _FIRST_PLAIN_US <= occurred_us <= _LAST_PLAIN_US
+    ):
+        return event  # keeps every rule: looked at in 0.2 µs instead of 0.9
     return _explain(raw) if any(_rules(event)) else event
 
 

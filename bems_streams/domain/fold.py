@@ -5,19 +5,21 @@ Each part of the state is a maximum, a minimum, a sum over distinct events, or a
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from datetime import date
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from typing import Final
 
-from bems_streams.domain.event import Event
+from bems_streams.domain.event import Event, date_text
 from bems_streams.domain.journey import Journey
-from bems_streams.domain.state import Facts, InvoiceState, StageRecord, Step
+from bems_streams.domain.state import FACT_NAMES, Facts, InvoiceState, StageRecord, Step
 
 
 def digest_of(event_id: str) -> int:
     """64 bits standing for an event id within its invoice (a collision among 1,000 ids: 3 in 10^14)."""
-    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "big")
+    return _number(blake2b(event_id.encode(), digest_size=8).digest(), "big")
+
+
+_number: Final = int.from_bytes
 
 
 def fold(state: InvoiceState, event: Event, accepted_us: int, journey: Journey) -> bool:
@@ -29,22 +31,53 @@ def fold(state: InvoiceState, event: Event, accepted_us: int, journey: Journey) 
     they differ is for the store to notice, which has the content.
 
     Raises UnknownStageError, before any change, when the journey lacks the event's stage. Raises StageLostError when
-    it lacks one that `state` names; `state` is then unfit for use.
+    it lacks one that `state` names and that must be compared with the event's; `state` is then unfit for use.
     """
     code = journey.by_name[event.stage].code
-    digest, occurred_us = digest_of(event.event_id), event.occurred_us
-    seen = state.seen
+    digest = _enter(state, event, code, accepted_us, journey.rank)
+    if digest is None:
+        return False
+    _learn(state, event, code, digest, journey.rank)
+    return True
+
+
+def fold_all(state: InvoiceState, arrivals: Iterable[tuple[Event, int]], journey: Journey) -> list[bool]:
+    """`fold` for several events of one invoice, each with its `accepted_us`: the same state and answers, sooner.
+
+    Facts are taken from the last event first: of those before it, only what it does not say need be looked at.
+    """
+    by_name, rank, new, learning = journey.by_name, journey.rank, [], []
+    for event, accepted_us in arrivals:
+        code = by_name[event.stage].code
+        digest = _enter(state, event, code, accepted_us, rank)
+        new.append(digest is not None)
+        if digest is not None:
+            learning.append((event, code, digest))
+    for event, code, digest in reversed(learning):
+        _learn(state, event, code, digest, rank)
+    return new
+
+
+def _enter(state: InvoiceState, event: Event, code: int, accepted_us: int, rank: Mapping[int, int]) -> int | None:
+    """Everything but the facts. Returns the event's digest; None for a copy."""
+    digest, seen = digest_of(event.event_id), state.seen
     place = bisect_left(seen, digest)
     if place < len(seen) and seen[place] == digest:
         _earlier_copy(state, code, digest, accepted_us)
-        return False
+        return None
     seen.insert(place, digest)
-    _count(state, code, occurred_us, accepted_us)
-    _move(state, code, Step(occurred_us, digest, accepted_us), journey.rank)
-    values = _values(event)
-    if values.count(None) < len(values):
-        _learn(state, Facts(occurred_us, code, digest, values), journey.rank)
-    return True
+    occurred_us = event.occurred_us
+    if code == state.stage and occurred_us > state.stay[-1].occurred_us:  # mostly so, and nothing to compare then
+        record = state.stages[code]
+        record.events += 1
+        record.last_occurred_us = occurred_us
+        if accepted_us < record.first_accepted_us:  # noqa: PLR1730 min() takes five times as long
+            record.first_accepted_us = accepted_us
+        state.stay.append(Step(occurred_us, digest, accepted_us))
+    else:
+        _count(state, code, occurred_us, accepted_us)
+        _move(state, code, Step(occurred_us, digest, accepted_us), rank)
+    return digest
 
 
 def _earlier_copy(state: InvoiceState, code: int, digest: int, accepted_us: int) -> None:
@@ -57,10 +90,13 @@ def _earlier_copy(state: InvoiceState, code: int, digest: int, accepted_us: int)
 
 
 def _count(state: InvoiceState, code: int, occurred_us: int, accepted_us: int) -> None:
-    record = state.stages.get(code)
+    stages = state.stages
+    record = stages.get(code)
     if record is None:
-        state.stages[code] = StageRecord(1, occurred_us, occurred_us, accepted_us)
-        state.stages = dict(sorted(state.stages.items()))
+        in_order = not stages or code > next(reversed(stages))
+        stages[code] = StageRecord(1, occurred_us, occurred_us, accepted_us)
+        if not in_order:
+            state.stages = dict(sorted(stages.items()))
         return
     record.events += 1
     if occurred_us > record.last_occurred_us:
@@ -96,29 +132,34 @@ def _move(state: InvoiceState, code: int, step: Step, rank: Mapping[int, int]) -
         state.stay = [kept for kept in stay if (kept.occurred_us, here, kept.digest) > key]
 
 
-def _values(event: Event) -> list[str | None]:
-    """By place in FACT_NAMES."""
-    return [
-        event.payee_code,
-        event.legal_entity_id,
-        _text(event.invoice_date),
-        _text(event.invoice_due_date),
-        _text(event.invoice_amount),
-        event.currency,
-        _text(event.matched_amount),
-        _text(event.authorized_amount),
-        _text(event.ppv),
-        _text(event.pqv),
-    ]
-
-
-def _text(value: Decimal | date | None) -> str | None:
-    """Exact: an Amount in plain digits, a date as ISO 8601."""
-    return None if value is None else str(value)
-
-
-def _learn(state: InvoiceState, new: Facts, rank: Mapping[int, int]) -> None:
+def _learn(state: InvoiceState, event: Event, code: int, digest: int, rank: Mapping[int, int]) -> None:
     """Newest value per field wins; facts that lost all their values go."""
+    known, occurred_us = state.facts, event.occurred_us
+    if known and occurred_us < known[0].occurred_us and not _fills(event, known[0].values):
+        return
+    values = _values(event)
+    new = Facts(occurred_us, code, digest, values)
+    if not known or occurred_us > known[0].occurred_us:
+        if None not in values:
+            state.facts = [new]
+            return
+        if known and values == known[0].values:
+            known[0] = new
+            return
+    if values.count(None) < len(values):
+        _merge(state, new, rank)
+
+
+def _fills(event: Event, values: list[str | None]) -> bool:
+    """Whether the event gives a field that these values lack."""
+    if None in values:
+        for name, value in zip(FACT_NAMES, values, strict=True):
+            if value is None and getattr(event, name) is not None:
+                return True
+    return False
+
+
+def _merge(state: InvoiceState, new: Facts, rank: Mapping[int, int]) -> None:
     key = (new.occurred_us, rank[new.stage], new.digest)
     newer: list[Facts] = []
     older: list[Facts] = []
@@ -138,3 +179,21 @@ def _yield_to(newer: list[str | None], older: list[str | None]) -> None:
     for place, value in enumerate(newer):
         if value is not None:
             older[place] = None
+
+
+def _values(event: Event) -> list[str | None]:
+    """By place in FACT_NAMES, exact: an Amount in plain digits, a date as ISO 8601."""
+    invoiced, due, amount = event.invoice_date, event.invoice_due_date, event.invoice_amount
+    matched, authorized, ppv, pqv = event.matched_amount, event.authorized_amount, event.ppv, event.pqv
+    return [
+        event.payee_code,
+        event.legal_entity_id,
+        None if invoiced is None else date_text(invoiced),
+        None if due is None else date_text(due),
+        None if amount is None else str(amount),
+        event.currency,
+        None if matched is None else str(matched),
+        None if authorized is None else str(authorized),
+        None if ppv is None else str(ppv),
+        None if pqv is None else str(pqv),
+    ]

@@ -73,7 +73,7 @@ class Journey:
         """Stage names in order."""
         return tuple(stage.name for stage in self.stages)
 
-    @property
+    @cached_property
     def final(self) -> Stage:
         """The stage that closes an invoice."""
         return self.stages[-1]

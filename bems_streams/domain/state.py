@@ -4,6 +4,7 @@ Everything here is canonical: two states built from the same set of events, in a
 Not here: how events change it (fold.py), how it is stored (codec.py).
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -26,12 +27,18 @@ FACT_NAMES: Final = (
 )
 
 
+_NOTHING: Final = (None,) * len(FACT_NAMES)
+
+
 class InvoiceStatus(StrEnum):
     """Where the invoice is in its life."""
 
     OPEN = "open"
     CLOSED = "closed"
     REOPENED = "reopened"
+
+
+_OPEN: Final = InvoiceStatus.OPEN
 
 
 class StageRecord(msgspec.Struct, array_like=True, gc=False):
@@ -63,7 +70,7 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     values: list[str | None]
 
 
-class InvoiceState(msgspec.Struct, array_like=True):
+class InvoiceState(msgspec.Struct, array_like=True, gc=False):
     """All that is known of one invoice.
 
     Reading anything but `events` and `fact` needs at least one event.
@@ -91,7 +98,11 @@ class InvoiceState(msgspec.Struct, array_like=True):
     @property
     def entered_us(self) -> int:
         """When the current stay began, by arrival time: the earliest acceptance among its events."""
-        return min([step.accepted_us for step in self.stay])
+        entered_us = self.stay[0].accepted_us
+        for step in self.stay:
+            if step.accepted_us < entered_us:  # noqa: PLR1730 min() takes five times as long
+                entered_us = step.accepted_us
+        return entered_us
 
     @property
     def last_occurred_us(self) -> int:
@@ -104,12 +115,17 @@ class InvoiceState(msgspec.Struct, array_like=True):
 
     def known(self) -> dict[str, str]:
         """The newest value of every field of FACT_NAMES that any event gave, as text."""
-        return {
-            name: value
-            for facts in self.facts
-            for name, value in zip(FACT_NAMES, facts.values, strict=True)
-            if value is not None
-        }
+        return {name: value for name, value in zip(FACT_NAMES, self.newest(), strict=True) if value is not None}
+
+    def newest(self) -> Sequence[str | None]:
+        """The newest values, by place in FACT_NAMES."""
+        groups = self.facts
+        if not groups:
+            return _NOTHING
+        newest = groups[0].values
+        for older in groups[1:]:
+            newest = [new if new is not None else old for new, old in zip(newest, older.values, strict=True)]
+        return newest
 
     def current_stage(self, journey: Journey) -> Stage:
         """The stage the invoice is in. StageLostError when the catalogue lost it."""
@@ -117,9 +133,10 @@ class InvoiceState(msgspec.Struct, array_like=True):
 
     def status(self, journey: Journey) -> InvoiceStatus:
         """Open, closed, or open again after it was closed."""
-        if self.stage == journey.final.code:
-            return InvoiceStatus.CLOSED
-        return InvoiceStatus.REOPENED if journey.final.code in self.stages else InvoiceStatus.OPEN
+        final = journey.final.code
+        if final not in self.stages:
+            return _OPEN
+        return InvoiceStatus.CLOSED if self.stage == final else InvoiceStatus.REOPENED
 
     def deadline_us(self, journey: Journey) -> int | None:
         """When the invoice counts as stuck if it has not moved on, on the wall clock; None when it never does."""
@@ -130,5 +147,8 @@ class InvoiceState(msgspec.Struct, array_like=True):
 
     def skipped(self, journey: Journey) -> tuple[str, ...]:
         """Names of earlier stages that never sent an event."""
-        here = journey.rank[self.stage]
-        return tuple(stage.name for stage in journey.stages[:here] if stage.code not in self.stages)
+        skipped: tuple[str, ...] = ()
+        for stage in journey.stages[: journey.rank[self.stage]]:
+            if stage.code not in self.stages:
+                skipped += (stage.name,)
+        return skipped

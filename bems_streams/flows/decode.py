@@ -17,7 +17,9 @@ that stage until then."""
 def judge(record: RawRecord, stage: str, now_us: int) -> Event | Failure:
     """Pure. What every agent says of a record before it does anything with it."""
     event = decode_event(record, stage)
-    return event if isinstance(event, Failure) else refusal(event, record.accepted_us, now_us) or event
+    if isinstance(event, Failure):
+        return event
+    return refusal(event, record.accepted_us, now_us) or event
 
 
 def refusal(event: Event, accepted_us: int, now_us: int) -> Business | None:
@@ -25,9 +27,10 @@ def refusal(event: Event, accepted_us: int, now_us: int) -> Business | None:
 
     A worker whose clock is behind refuses nothing that was in time by the broker's clock when it was accepted.
     """
-    if event.occurred_us <= max(accepted_us, now_us) + MOST_AHEAD_US:
+    ahead_us = event.occurred_us - MOST_AHEAD_US
+    if ahead_us <= now_us or ahead_us <= accepted_us:
         return None
-    limit = instant(event.occurred_us - MOST_AHEAD_US).isoformat(timespec="seconds")
+    limit = instant(ahead_us).isoformat(timespec="seconds")
     message = f"is more than a day ahead of now; redrive it after {limit}, or send it with the right time"
     return FutureDated((Problem("occurred_at", message),))
 

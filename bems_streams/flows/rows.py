@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from bems_streams.domain.amount import amount
-from bems_streams.domain.event import Event, microseconds
+from bems_streams.domain.amount import Amount, recalled_amount
+from bems_streams.domain.event import Event, date_text, microseconds
 from bems_streams.domain.views import decode_alert, decode_status
 from bems_streams.flows.envelope import trace_id
 from bems_streams.flows.lanes import SetAside
@@ -20,33 +20,39 @@ MAX_COUNT: Final = 2**63 - 1
 
 def event_row(record: RawRecord, event: Event, stored_us: int) -> EventRow:
     """One event as stored. Pure."""
-    return EventRow(
-        event_id=event.event_id,
-        invoice_id=event.invoice_id,
-        stage=event.stage,
-        source=event.source,
-        occurred_us=event.occurred_us,
-        accepted_us=record.accepted_us,
-        stored_us=stored_us,
-        at=record.at,
-        payee_code=event.payee_code,
-        legal_entity_id=event.legal_entity_id,
-        invoice_date=None if event.invoice_date is None else event.invoice_date.isoformat(),
-        invoice_due_date=None if event.invoice_due_date is None else event.invoice_due_date.isoformat(),
-        invoice_amount=_decimal(event.invoice_amount),
-        currency=event.currency,
-        matched_amount=_decimal(event.matched_amount),
-        authorized_amount=_decimal(event.authorized_amount),
-        ppv=_decimal(event.ppv),
-        pqv=_decimal(event.pqv),
-        activity=event.activity,
-        attributes=None if event.attributes is None else msgspec.json.encode(event.attributes).decode(),
-        correlation_id=trace_id(record.headers),
+    invoiced, due, attributes = event.invoice_date, event.invoice_due_date, event.attributes
+    amount, matched, authorized = event.invoice_amount, event.matched_amount, event.authorized_amount
+    ppv, pqv = event.ppv, event.pqv
+    return EventRow(  # by position, here and below: 20 names take a NamedTuple 1 µs longer
+        event.event_id,
+        event.invoice_id,
+        event.stage,
+        event.source,
+        event.occurred_us,
+        record.accepted_us,
+        stored_us,
+        record.at,
+        event.payee_code,
+        event.legal_entity_id,
+        None if invoiced is None else date_text(invoiced),
+        None if due is None else date_text(due),
+        None if amount is None else str(amount),
+        event.currency,
+        None if matched is None else str(matched),
+        None if authorized is None else str(authorized),
+        None if ppv is None else str(ppv),
+        None if pqv is None else str(pqv),
+        event.activity,
+        None if attributes is None else _encode(attributes).decode(),
+        trace_id(record.headers) if record.headers else None,
     )
 
 
+_encode: Final = msgspec.json.Encoder().encode
+
+
 def _decimal(value: Decimal | None) -> str | None:
-    return None if value is None else format(value, "f")
+    return None if value is None else str(value)
 
 
 def invoice_row(value: bytes) -> InvoiceRow:
@@ -55,24 +61,24 @@ def invoice_row(value: bytes) -> InvoiceRow:
     if not 0 <= status.revision <= MAX_COUNT or not 0 <= status.events <= MAX_COUNT:
         raise ValueError(f"`revision` and `events` count from 0 to {MAX_COUNT}")
     if status.invoice_amount is not None:
-        amount(status.invoice_amount)
+        recalled_amount(Amount, status.invoice_amount)
     return InvoiceRow(
-        invoice_id=status.invoice_id,
-        revision=status.revision,
-        status=status.status,
-        stage=status.stage,
-        entered_us=microseconds(status.stage_entered_at),
-        last_occurred_us=microseconds(status.last_occurred_at),
-        updated_us=microseconds(status.updated_at),
-        deadline_us=None if status.deadline is None else microseconds(status.deadline),
-        stuck_since_us=None if status.stuck_since is None else microseconds(status.stuck_since),
-        events=status.events,
-        document=value.decode(),
-        payee_code=status.payee_code,
-        legal_entity_id=status.legal_entity_id,
-        invoice_due_date=status.invoice_due_date,
-        invoice_amount=status.invoice_amount,
-        currency=status.currency,
+        status.invoice_id,
+        status.revision,
+        status.status,
+        status.stage,
+        microseconds(status.stage_entered_at),
+        microseconds(status.last_occurred_at),
+        microseconds(status.updated_at),
+        None if status.deadline is None else microseconds(status.deadline),
+        None if status.stuck_since is None else microseconds(status.stuck_since),
+        status.events,
+        value.decode(),
+        status.payee_code,
+        status.legal_entity_id,
+        status.invoice_due_date,
+        status.invoice_amount,
+        status.currency,
     )
 
 

@@ -1,6 +1,7 @@
 """One event at a time, in any order, with any repetition: the same invoice."""
 
 from datetime import date
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from bems_streams.domain.amount import Amount
 from bems_streams.domain.codec import TrackedInvoice, decode_tracked, encode_tracked
 from bems_streams.domain.event import Event, instant
-from bems_streams.domain.fold import digest_of, fold
+from bems_streams.domain.fold import digest_of, fold, fold_all
 from bems_streams.domain.journey import Journey, Stage, StageCode, StageLostError, UnknownStageError
-from bems_streams.domain.state import FACT_NAMES, InvoiceState, InvoiceStatus
+from bems_streams.domain.state import FACT_NAMES, Facts, InvoiceState, InvoiceStatus, StageRecord, Step
 
 LIMITS_US: Final = {"ingestion": 100, "reconciliation": 500, "authorization": None, "posting": 50}
 CODES: Final = {"ingestion": 4, "reconciliation": 2, "authorization": 9, "posting": 1}  # not in business order
@@ -197,6 +198,84 @@ def test_each_event_is_new_once(history: list[Record]) -> None:
 def test_folding_everything_again_changes_nothing(history: list[Record]) -> None:
     """A replay from the start of the log leaves every byte as it was."""
     assert stored(folded(history + history)) == stored(folded(history))
+
+
+def stored_by_brute_force(records: list[Record]) -> InvoiceState:
+    """The whole state, computed from all records at once."""
+    seen = by_brute_force(records)
+    names = list(CODES)
+    accepted = {r.event.event_id: min(c.accepted_us for c in records if c.event == r.event) for r in records}
+    unique = {r.event.event_id: r.event for r in records}.values()
+
+    def key(e: Event) -> tuple[int, int, int]:
+        return e.occurred_us, names.index(e.stage), digest_of(e.event_id)
+
+    newest_first = sorted(unique, key=key, reverse=True)
+    elsewhere = next((e for e in newest_first if e.stage != seen.stage), None)
+    stay = [e for e in reversed(newest_first) if e.stage == seen.stage and (not elsewhere or key(e) > key(elsewhere))]
+    said: set[str] = set()
+    facts = []
+    for e in newest_first:
+        says = [name for name in FACT_NAMES if getattr(e, name) is not None and name not in said]
+        values = [str(getattr(e, name)) if name in says else None for name in FACT_NAMES]
+        if says:
+            facts.append(Facts(e.occurred_us, CODES[e.stage], digest_of(e.event_id), values))
+        said |= set(says)
+    return InvoiceState(
+        seen=sorted(digest_of(e.event_id) for e in unique),
+        stages={CODES[name]: StageRecord(*seen.stages[name]) for name in sorted(seen.stages, key=CODES.__getitem__)},
+        stage=CODES[seen.stage],
+        stay=[Step(e.occurred_us, digest_of(e.event_id), accepted[e.event_id]) for e in stay],
+        before=(elsewhere.occurred_us, CODES[elsewhere.stage], digest_of(elsewhere.event_id))
+        if elsewhere
+        else (0, 0, 0),
+        facts=facts,
+    )
+
+
+@st.composite
+def batches(draw: st.DrawFn, records: list[Record]) -> list[list[Record]]:
+    """The records in order, several at a time."""
+    cuts = sorted(draw(st.sets(st.integers(0, len(records)))) | {0, len(records)})
+    return [records[start:end] for start, end in pairwise(cuts)]
+
+
+@settings(max_examples=300)
+@given(histories(), st.data())
+def test_what_is_stored_is_what_brute_force_finds(history: list[Record], data: st.DataObject) -> None:
+    """To the byte, in any order, however many events are folded at once."""
+    state = InvoiceState()
+    for batch in data.draw(batches(data.draw(st.permutations(history)))):
+        fold_all(state, batch, JOURNEY)
+
+    assert stored(state) == stored(stored_by_brute_force(history))
+
+
+@settings(max_examples=300)
+@given(histories(), st.data())
+def test_several_at_once_are_the_same_as_one_by_one(history: list[Record], data: st.DataObject) -> None:
+    """The same bytes and the same answers, even where two events share an id and differ."""
+    namesakes = [record._replace(event=data.draw(st.sampled_from(history)).event) for record in history[:3]]
+    twins = [
+        Record(msgspec.structs.replace(record.event, event_id=history[0].event.event_id), record.accepted_us)
+        for record in namesakes
+    ]
+    arrivals = data.draw(st.permutations(history + twins))
+    one, several = InvoiceState(), InvoiceState()
+
+    new = [fold(one, record.event, record.accepted_us, JOURNEY) for record in arrivals]
+    answers = [answer for batch in data.draw(batches(arrivals)) for answer in fold_all(several, batch, JOURNEY)]
+
+    assert answers == new
+    assert stored(several) == stored(one)
+
+
+def test_nothing_at_once_changes_nothing() -> None:
+    """No events, no answers."""
+    state = InvoiceState()
+
+    assert fold_all(state, [], JOURNEY) == []
+    assert state == InvoiceState()
 
 
 def test_a_copy_that_was_accepted_earlier_counts_for_the_time_of_entry() -> None:
