@@ -26,7 +26,7 @@ from bems_streams.local.addresses import role_of
 from bems_streams.local.cell import Cell, CellOptions
 from bems_streams.local.cell_topics import make_topics
 from bems_streams.ports import Place, StoreReader
-from bems_streams.topics import Catalogue, load_catalogue
+from bems_streams.topics import Catalogue, Overrides, load_catalogue
 from benchmarks.processes import Meter, Usage
 
 BROKER: Final = "broker"
@@ -110,13 +110,19 @@ class MeasuredCell:
 
 
 @contextmanager
-def measured_cell(roles: Sequence[str], store: str = "{url}") -> Iterator[MeasuredCell]:
-    """Started and ready; ClickException when it does not become so. `store`: its URL, made from {folder} and {url}."""
-    catalogue = load_catalogue()
+def measured_cell(
+    roles: Sequence[str], *, store: str = "{url}", partitions: int | None = None
+) -> Iterator[MeasuredCell]:
+    """Started and ready; ClickException when it does not become so. `store`: its URL, made from {folder} and {url};
+    `partitions` of every topic, instead of the catalogue's number.
+    """
+    catalogue = load_catalogue(overrides=Overrides(partitions))
     with tempfile.TemporaryDirectory(prefix="bems-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         url = default_store_url(folder)
-        options = CellOptions(folder, roles=roles, store_url=store.format(folder=folder, url=url))
+        environment = {"BEMS_PARTITIONS": str(catalogue.partitions)}
+        chosen = store.format(folder=folder, url=url)
+        options = CellOptions(folder, roles=roles, store_url=chosen, environment=environment)
         with Cell(options, partial(make_topics, catalogue)) as cell, ExitStack() as held:
             reader = open_reader(url)
             held.callback(reader.close)

@@ -17,8 +17,12 @@ from rich.table import Table
 from benchmarks.cells import MeasuredCell, measured_cell
 from benchmarks.end_to_end_step import Step, hold
 from benchmarks.figures import Case, Goal, Target, write_report
+from benchmarks.journeys import EVENTS_PER_REQUEST
 
 ROLES: Final = ("tracker", "sink", "gateway", "ledger")
+PARTITIONS: Final = 4
+"""Enough for two processors. A cell of many machines has more: what is written a second is spread over all of them, and
+each batch of each partition is a request of its own."""
 LADDER: Final = (2_000.0, 5_000.0, 7_500.0, 10_000.0, 12_500.0, 15_000.0, 20_000.0, 25_000.0)
 GOAL_RATE: Final = 10_000.0
 GOAL_P99_MS: Final = 2_000.0
@@ -111,6 +115,7 @@ def show(found: Sequence[Step]) -> Group:
 @click.option("--seconds", type=float, default=45.0, show_default=True, help="Of each step.")
 @click.option("--long-seconds", type=float, default=600.0, show_default=True, help="Of the run at the highest rate.")
 @click.option("--gap-seconds", type=float, default=5.0, show_default=True, help="Between two events of one invoice.")
+@click.option("--partitions", type=click.IntRange(1, 99), default=PARTITIONS, show_default=True, help="Of every topic.")
 @click.option("--role", "roles", multiple=True, default=ROLES, show_default=True, help="What the cell consists of.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the figures here.")
 def main(
@@ -119,6 +124,7 @@ def main(
     seconds: float,
     long_seconds: float,
     gap_seconds: float,
+    partitions: int,
     roles: Sequence[str],
     json_path: Path | None,
 ) -> None:
@@ -126,9 +132,16 @@ def main(
     console = Console()
     if quick:
         rates, seconds = rates or (QUICK_RATE,), QUICK_SECONDS
-    settings = {"roles": list(roles), "store": "sqlite", "brokers": 1, "batch": 100, "gap_seconds": gap_seconds}
+    settings = {
+        "roles": list(roles),
+        "store": "sqlite",
+        "brokers": 1,
+        "partitions": partitions,
+        "events_per_request": EVENTS_PER_REQUEST,
+        "gap_seconds": gap_seconds,
+    }
     found: list[Step] = []
-    with measured_cell(roles) as measured:
+    with measured_cell(roles, partitions=partitions) as measured:
         for step in steps(measured, rates, seconds, long_seconds, gap_seconds):
             found.append(step)
             console.print(f"{step.rate:,.0f}/s: {'held' if step.held else 'not held'}; {bounded_by(step)}")

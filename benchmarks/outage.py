@@ -112,7 +112,7 @@ def measure(plan: Plan) -> Run:
     """On a cell of its own whose store fails on request."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     store = f"faulty:{{folder}}/{TROUBLES}|{{url}}"
-    with measured_cell(ROLES, store) as measured, Progress(*columns, console=Console(stderr=True)) as bar:
+    with measured_cell(ROLES, store=store) as measured, Progress(*columns, console=Console(stderr=True)) as bar:
         return Outage(measured, measured.folder / TROUBLES, bar).run(plan)
 
 
