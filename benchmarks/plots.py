@@ -22,15 +22,19 @@ SOFT: Final = "#5c6b7a"
 RULE: Final = "#dfe4e8"
 OURS: Final = "#2460a7"
 PEER: Final = "#a9b4bf"
+GOOD: Final = "#1c7c54"
+BAD: Final = "#c2313a"
 CARD: Final = "#ffffff"
 VARIABLES: Final = {
     INK: "var(--ink)",
     SOFT: "var(--soft)",
     RULE: "var(--rule)",
     OURS: "var(--blue)",
+    GOOD: "var(--good)",
+    BAD: "var(--bad)",
     PEER: "var(--peer)",
 }
-LINES: Final = (OURS, "#1c7c54", "#c2313a", "#8a5cc2", SOFT)
+LINES: Final = (OURS, GOOD, BAD, "#8a5cc2", SOFT)
 LOG_FROM: Final = 25.0
 """A scale by powers of ten where the largest value is so many times the smallest."""
 STYLE: Final[dict[Any, Any]] = {  # matplotlib types its keys as one long Literal
@@ -90,7 +94,7 @@ def themed(figure: Figure) -> str:
 def _chosen(plot: Plot, case: Mapping[str, Any]) -> bool:
     settings = case["settings"]
     if isinstance(plot, Curve):
-        return plot.over in settings
+        return plot.over in settings and _kind(plot, case) != case["name"]
     return all(settings.get(name) == value for name, value in (plot.only or {}).items())
 
 
@@ -125,7 +129,7 @@ def _scale(axes: Axes, plot: Bars, medians: Sequence[float]) -> None:
         axes.set_xscale("log")
         axes.set_xlim(left=least / 2)
     axes.set_xlabel(f"{plot.unit}, {axes.get_xscale()} scale" if axes.get_xscale() == "log" else plot.unit)
-    axes.xaxis.set_major_formatter(lambda value, _: number(value) if value else "0")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid(axis="x")
 
 
@@ -134,7 +138,7 @@ def _curve(plot: Curve, cases: Cases) -> Figure:
     axes = figure.subplots()
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for case in sorted(cases, key=lambda case: float(case["settings"][plot.over])):
-        lines.setdefault(_kind(case), []).append(case)
+        lines.setdefault(_kind(plot, case), []).append(case)
     for (kind, chosen), colour in zip(lines.items(), cycle(LINES), strict=False):
         xs = [case["settings"][plot.over] for case in chosen]
         median, low, high = (
@@ -149,7 +153,7 @@ def _curve(plot: Curve, cases: Cases) -> Figure:
     axes.set_xlabel(plot.over_unit)
     axes.set_ylabel(plot.unit)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: number(value) if value else "0")
+        axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid()
     if len(lines) > 1:
         axes.legend()
@@ -157,9 +161,10 @@ def _curve(plot: Curve, cases: Cases) -> Figure:
     return figure
 
 
-def _kind(case: Mapping[str, Any]) -> str:
-    """A case's name without what varies: `tracker, 10,000 open` and `tracker, 1,000,000 open` are one line."""
-    return str(case["name"]).partition(",")[0]
+def _kind(plot: Curve, case: Mapping[str, Any]) -> str:
+    """A case's name without what varies: `10,000 open, warm` and `1,000,000 open, warm` are one line."""
+    name, value = str(case["name"]), case["settings"][plot.over]
+    return name.replace(f"{value:,.10g}", "").replace(f"{value:.10g}", "").strip(" ,")
 
 
 def _unit(plot: Plot) -> float:

@@ -83,7 +83,7 @@ def spread(case: Mapping[str, Any], figure: str) -> str:
 
 def further(case: Mapping[str, Any]) -> str:
     """What a case reports besides rate, CPU and memory."""
-    names = case["runs"][0]["extra"] if case["runs"] else ()
+    names = case["further"] if "further" in case else case["runs"][0]["extra"]
     return ", ".join(f"{name.replace('_', ' ')} {number(case[name]['median'])}" for name in names)
 
 
