@@ -20,7 +20,7 @@ def add_tracker(app: Any, channel: Any, ownership: Ownership, track: Track, watc
     async def tracker(stream: Any) -> None:
         async for work in coalesced(app, stream, MAX_RECORDS):
             async with work, ownership.hold(work):
-                await deliver(track, work.records)
+                await deliver(track, [batch.records for batch in work.batches])
 
     @app.timer(WATCH_SECONDS, name="watch")
     async def watch_deadlines() -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.tracking import CurrentDeadlines, TrackingParts
 from bems_streams.metrics import AgentMetrics, TableMetrics
-from bems_streams.ports import Change, InvoiceTable, Offsets, OutRecord, RawRecord
+from bems_streams.ports import Change, InvoiceTable, Offsets, OutRecord, Place, RawRecord
 from bems_streams.runtime.session import OwnedTable
 from bems_streams.runtime.table import TablePartition
 from bems_streams.runtime.table_memory import TableMemory
@@ -136,10 +136,11 @@ class InProcess:
             for changes in chunks(self.population.fill(number), FILL_RECORDS):
                 table.apply(dict(changes), table.changelog_offset + len(changes))
 
-    def draw(self, count: int) -> list[RawRecord]:
-        """The next events of that many different invoices, at random."""
+    def draw(self, count: int) -> list[list[RawRecord]]:
+        """The next events of that many different invoices, at random; those of one topic partition together."""
         places = self.population.draw(count)
-        return [self.population.next_event(number, self.stage_topics) for number in places]
+        records = [self.population.next_event(number, self.stage_topics) for number in places]
+        return [list(run) for _, run in groupby(sorted(records, key=_place), _place)]
 
     def cool(self) -> None:
         """Close, forget what the operating system cached of the files, and open again."""
@@ -189,6 +190,10 @@ class InProcess:
         """Close, and delete what is on disk."""
         self.close()
         shutil.rmtree(self._folder)
+
+
+def _place(record: RawRecord) -> Place:
+    return record.at[:2]
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -3,55 +3,81 @@
 Not here: what the ledger does with it (adapters), when it is published (track.py).
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from bems_streams.domain.accounting import AccountDocument, NoteDocument, SpanDocument, decode_account
 from bems_streams.domain.event import instant, microseconds
-from bems_streams.ports import MINUTE_US, Account, Coordinates, Note, RecordOutcome, Span
+from bems_streams.ports import MINUTE_US, Account, Coordinates, Note, Place, RawRecord, RecordOutcome, Span
+
+Unlike = Mapping[Place, Mapping[int, RecordOutcome]]
+"""By partition and offset, the outcomes of records that were not stored: few, as a rule."""
 
 
-class Accounted(NamedTuple):
-    """One record read from its stage topic, and what was done with it."""
-
-    at: Coordinates
-    accepted_us: int
-    outcome: RecordOutcome
-
-
-def spans(agent: str, accounted: Iterable[Accounted]) -> list[Span]:
-    """Runs of one partition and minute; records of one partition must come in offset order.
+def spans(agent: str, batches: Iterable[Sequence[RawRecord]], unlike: Unlike) -> list[Span]:
+    """Runs of one partition and minute. A batch is of one partition, in offset order, and so are its batches.
 
     What lies between two records that the log returned one after the other belongs to no record: it is inside a span.
     """
-    runs: list[tuple[Coordinates, int, list[Accounted]]] = []
-    newest: dict[tuple[str, int], list[Accounted]] = {}
-    for record in accounted:
-        place = record.at.topic, record.at.partition
-        run = newest.get(place)
-        if run is None or run[-1].accepted_us // MINUTE_US != record.accepted_us // MINUTE_US:
-            first = record.at if run is None else record.at._replace(offset=run[-1].at.offset + 1)
-            run = newest[place] = []
-            runs.append((first, record.accepted_us - record.accepted_us % MINUTE_US, run))
-        run.append(record)
-    return [_span(agent, first, minute_us, run) for first, minute_us, run in runs]
+    runs: list[_Run] = []
+    newest: dict[Place, _Run] = {}
+    for records in batches:
+        first = records[0].at
+        place = first.topic, first.partition
+        for minute_us, piece in _by_minute(records):
+            run = newest.get(place)
+            if run is None or run.minute_us != minute_us:
+                run = newest[place] = _Run(place, first.offset if run is None else run.next_offset, minute_us)
+                runs.append(run)
+            run.add(piece, unlike.get(place))
+    return [run.span(agent) for run in runs]
 
 
-def _span(agent: str, first: Coordinates, minute_us: int, run: list[Accounted]) -> Span:
-    outcomes = [record.outcome for record in run]
-    return Span(
-        agent=agent,
-        topic=first.topic,
-        partition=first.partition,
-        first_offset=first.offset,
-        next_offset=run[-1].at.offset + 1,
-        minute_us=minute_us,
-        stored=outcomes.count(RecordOutcome.STORED),
-        duplicates=outcomes.count(RecordOutcome.DUPLICATE),
-        dead_lettered=outcomes.count(RecordOutcome.DEAD_LETTERED),
-        retrying=outcomes.count(RecordOutcome.RETRYING),
-        value={},
-    )
+def _by_minute(records: Sequence[RawRecord]) -> Iterable[tuple[int, Sequence[RawRecord]]]:
+    """Pieces accepted within one minute. As a rule there is one: told by the extremes, since a clock may go back."""
+    times = [record.accepted_us for record in records]
+    minute = min(times) // MINUTE_US
+    if minute == max(times) // MINUTE_US:
+        return [(minute * MINUTE_US, records)]
+    pieces = groupby(records, lambda record: record.accepted_us // MINUTE_US)
+    return [(each * MINUTE_US, list(piece)) for each, piece in pieces]
+
+
+class _Run:
+    """A span in the making."""
+
+    __slots__ = ("_accepted", "_first_offset", "_others", "_place", "minute_us", "next_offset")
+
+    def __init__(self, place: Place, first_offset: int, minute_us: int) -> None:
+        self._place = place
+        self._first_offset = first_offset
+        self.minute_us = minute_us
+        self.next_offset = first_offset
+        self._accepted = 0
+        self._others: list[RecordOutcome] = []
+
+    def add(self, records: Sequence[RawRecord], unlike: Mapping[int, RecordOutcome] | None) -> None:
+        self._accepted += len(records)
+        self.next_offset = records[-1].at.offset + 1
+        if unlike:
+            offsets = [record.at.offset for record in records]
+            self._others += [unlike[offset] for offset in offsets if offset in unlike]
+
+    def span(self, agent: str) -> Span:
+        others = self._others
+        return Span(
+            agent=agent,
+            topic=self._place[0],
+            partition=self._place[1],
+            first_offset=self._first_offset,
+            next_offset=self.next_offset,
+            minute_us=self.minute_us,
+            stored=self._accepted - len(others),
+            duplicates=others.count(RecordOutcome.DUPLICATE),
+            dead_lettered=others.count(RecordOutcome.DEAD_LETTERED),
+            retrying=others.count(RecordOutcome.RETRYING),
+            value={},
+        )
 
 
 def documents(account: Account, cell: str, region: str) -> Mapping[int, AccountDocument]:

@@ -4,8 +4,8 @@ Not here: alerts on silence (watch.py), the order of steps (deliver.py), transac
 """
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bems_streams.domain.accounting import encode_accounting
@@ -14,8 +14,8 @@ from bems_streams.domain.event import Event
 from bems_streams.domain.failures import BadEnvelope, Failure, Problem, Unfoldable
 from bems_streams.domain.fold import fold
 from bems_streams.domain.journey import StageLostError
-from bems_streams.domain.views import cleared_alert
-from bems_streams.flows.accounts import Accounted, documents, spans
+from bems_streams.domain.views import AlertDocument, cleared_alert
+from bems_streams.flows.accounts import documents, spans
 from bems_streams.flows.decode import judge
 from bems_streams.flows.lanes import Arrival, SetAside, count_asides
 from bems_streams.flows.tracking import (
@@ -24,78 +24,119 @@ from bems_streams.flows.tracking import (
     Changes,
     TrackingParts,
     count_alerts,
+    keep,
     publish_changes,
     write_changes,
 )
-from bems_streams.ports import Account, Coordinates, Note, Offsets, OutRecord, RawRecord, RecordOutcome
+from bems_streams.ports import Account, Note, Offsets, OutRecord, Place, RawRecord, RecordOutcome
 
 logger = logging.getLogger(__name__)
 
 MAX_STATE_BYTES = 900_000
 """What still fits into a changelog record together with its headers."""
 
-Arrivals = list[tuple[Arrival, Event]]
+Arrivals = list[tuple[RawRecord, Event, Arrival | None]]
+"""Of one invoice: the record at its original coordinates, its event, and how it came when it came by a lane."""
 
 
 class OversizeStateError(Exception):
     """One invoice has more events than its changelog record can hold."""
 
 
+class MiscountError(Exception):
+    """The ledger would be told of other records than something was done with."""
+
+
 @dataclass(slots=True)
 class Tracked(Changes):
-    """The decision about one batch."""
+    """The decision about some batches.
 
-    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unlike    outcomes of records of stage topics that were not folded as new
+    handled   how many events were folded, new or not
+    outcomes  how many by stage and outcome
+    """
+
     asides: list[SetAside] = field(default_factory=list)
-    handled: dict[Coordinates, RecordOutcome] = field(default_factory=dict)
+    unlike: defaultdict[Place, dict[int, RecordOutcome]] = field(default_factory=lambda: defaultdict(dict))
+    handled: int = 0
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     notes: list[Note] = field(default_factory=list)
 
 
 class Track:
-    """Steps of the tracker; see deliver.py."""
+    """Steps of the tracker; see deliver.py. What is given are batches: records of one partition, in offset order."""
+
+    _judge = staticmethod(judge)
 
     def __init__(self, parts: TrackingParts) -> None:
         self._parts = parts
 
-    def decide(self, given: Sequence[RawRecord]) -> Tracked:
-        """Fold every event; name an outcome for every record, and account for all of them."""
-        tracked, stage_of, lanes = Tracked(), self._parts.stage_of, self._parts.lanes
-        arrivals: dict[int, dict[bytes, Arrivals]] = {}
-        now_us = self._parts.clock.now_us()
-        for record in given:
-            at = record.at
+    def decide(self, given: Sequence[Sequence[RawRecord]]) -> Tracked:
+        """Fold every event; name an outcome for every record, and account for all of them.
+
+        One partition number after the other, so that the events of one only are in memory at a time.
+        """
+        tracked, now_us = Tracked(), self._parts.clock.now_us()
+        by_number: dict[int, list[Sequence[RawRecord]]] = {}
+        for records in given:
+            at = records[-1].at
             tracked.offsets[at.topic, at.partition] = at.offset + 1
-            arrival = Arrival(record, None) if at.topic in stage_of else lanes.arrival(record)
-            event = self._judge(arrival, now_us)
-            if isinstance(event, Failure):
-                self._set_aside(tracked, arrival, event, now_us)
-            else:
-                key = record.key or b""
-                arrivals.setdefault(at.partition, {}).setdefault(key, []).append((arrival, event))
-        for number, invoices in arrivals.items():
+            by_number.setdefault(at.partition, []).append(records)
+        for number, batches in by_number.items():
+            invoices: defaultdict[bytes, Arrivals] = defaultdict(list)
+            for records in batches:
+                self._decode(tracked, records, invoices, now_us)
             keys = list(invoices)
-            for key, stored in zip(keys, self._parts.table.get_many(number, keys), strict=True):
-                self._fold_invoice(tracked, number, key, stored, invoices[key], now_us)
+            stored = self._parts.table.get_many(number, keys)
+            for key, state, arrivals in zip(keys, stored, invoices.values(), strict=True):
+                self._fold_invoice(tracked, number, key, state, arrivals, now_us)
         self._account(tracked, given)
         return tracked
 
-    def _judge(self, arrival: Arrival, now_us: int) -> Event | Failure:
-        if arrival.failure is not None:
-            return arrival.failure
-        stage = self._parts.stage_of.get(arrival.record.at.topic)
+    def _decode(
+        self, tracked: Tracked, records: Sequence[RawRecord], invoices: Mapping[bytes, Arrivals], now_us: int
+    ) -> None:
+        """Add the events of one batch to those of their invoices; set aside what holds none."""
+        stage, judge_record = self._parts.stage_of.get(records[0].at.topic), self._judge
         if stage is None:
-            return BadEnvelope((Problem("", f"it came from {arrival.record.at.topic}, which is no stage topic"),))
-        return judge(arrival.record, stage, now_us)
+            for record in records:
+                self._decode_returned(tracked, self._parts.lanes.arrival(record), invoices, now_us)
+            return
+        for record in records:
+            event = judge_record(record, stage, now_us)
+            if isinstance(event, Event):
+                invoices[record.key or b""].append((record, event, None))
+            else:
+                self._set_aside(tracked, Arrival(record, None), event, now_us)
 
-    def _account(self, tracked: Tracked, given: Sequence[RawRecord]) -> None:
+    def _decode_returned(
+        self, tracked: Tracked, arrival: Arrival, invoices: Mapping[bytes, Arrivals], now_us: int
+    ) -> None:
+        record = arrival.record
+        stage = self._parts.stage_of.get(record.at.topic)
+        event: Event | Failure
+        if arrival.failure is not None:
+            event = arrival.failure
+        elif stage is None:
+            event = BadEnvelope((Problem("", f"it came from {record.at.topic}, which is no stage topic"),))
+        else:
+            event = self._judge(record, stage, now_us)
+        if isinstance(event, Event):
+            invoices[record.key or b""].append((record, event, arrival))
+        else:
+            self._set_aside(tracked, arrival, event, now_us)
+
+    def _account(self, tracked: Tracked, given: Sequence[Sequence[RawRecord]]) -> None:
         """What the ledger is told, in the same transaction as everything else."""
         parts = self._parts
-        fresh = (
-            Accounted(record.at, record.accepted_us, tracked.handled[record.at])
-            for record in given
-            if record.at.topic in parts.stage_of
-        )
-        account = Account(AGENT, spans(AGENT, fresh), tracked.notes)
+        fresh = [records for records in given if records[0].at.topic in parts.stage_of]
+        account = Account(AGENT, spans(AGENT, fresh, tracked.unlike), tracked.notes)
+        for span in account.spans:
+            stage = parts.stage_of[span.topic]
+            tracked.outcomes[stage, "folded"] += span.stored
+            tracked.outcomes[stage, "duplicate"] += span.duplicates
+        if tracked.outcomes.total() != tracked.handled:
+            raise MiscountError(f"{tracked.outcomes.total()} events to be accounted for, {tracked.handled} folded")
         for number, document in documents(account, parts.cell, parts.region).items():
             value = encode_accounting(document)
             tracked.out.append(OutRecord(parts.ledger_topic, str(number).encode(), value, partition=number))
@@ -106,52 +147,60 @@ class Track:
         """One invoice's events of this batch. What cannot be folded is set aside, so that the others go on."""
         try:
             invoice = TrackedInvoice.new() if stored is None else decode_tracked(stored)
-            new = [
-                fold(invoice.state, event, arrival.record.accepted_us, self._parts.journey)
-                for arrival, event in arrivals
-            ]
-            changed = any(new) or encode_tracked(invoice) != stored  # a copy can count too, if it was accepted earlier
-            staged = self._stage(number, key, invoice, now_us) if changed else Changes()
+            state, journey = invoice.state, self._parts.journey
+            new = [fold(state, event, record.accepted_us, journey) for record, event, _ in arrivals]
+            if True in new or encode_tracked(invoice) != stored:  # a copy can count too, if it was accepted earlier
+                self._stage(tracked, number, key, invoice, now_us)
         except StageLostError:
             raise  # the catalogue is wrong, not the event: stop and say so
         except (*UNUSABLE, OversizeStateError) as error:
             logger.exception("invoice %r cannot be folded; its events go to the dead letters", key)
             failure = Unfoldable((Problem("", f"{type(error).__name__}: {error}"),))
-            for arrival, event in arrivals:
-                self._set_aside(tracked, arrival, failure, now_us, event)
+            for record, event, arrival in arrivals:
+                self._set_aside(tracked, arrival or Arrival(record, None), failure, now_us, event)
             return
-        tracked.add(staged)
-        for (arrival, _), is_new in zip(arrivals, new, strict=True):
-            outcome = RecordOutcome.STORED if is_new else RecordOutcome.DUPLICATE
-            tracked.handled[arrival.record.at] = outcome
-            tracked.outcomes[self._parts.stage_of[arrival.record.at.topic], "folded" if is_new else "duplicate"] += 1
-            if arrival.passage is not None:
-                tracked.notes.append(Note(arrival.record.at, outcome, arrival.record.accepted_us, now_us))
+        tracked.handled += len(new)
+        for (record, _, arrival), is_new in zip(arrivals, new, strict=True):
+            if arrival is not None:
+                self._note_returned(tracked, record, is_new, now_us)
+            elif not is_new:
+                tracked.unlike[record.at[:2]][record.at.offset] = RecordOutcome.DUPLICATE
 
-    def _stage(self, number: int, key: bytes, invoice: TrackedInvoice, now_us: int) -> Changes:
-        """All that one changed invoice publishes and stores. OversizeStateError when its changelog would refuse it."""
-        staged = Changes()
-        self._clear_alert(staged, number, key, invoice, now_us)
-        size_bytes = len(staged.keep(self._parts, number, key, invoice, now_us))
+    def _note_returned(self, tracked: Tracked, record: RawRecord, is_new: bool, now_us: int) -> None:
+        """A record that came back from a lane belongs to no span of this account."""
+        outcome = RecordOutcome.STORED if is_new else RecordOutcome.DUPLICATE
+        tracked.outcomes[self._parts.stage_of[record.at.topic], "folded" if is_new else "duplicate"] += 1
+        tracked.notes.append(Note(record.at, outcome, record.accepted_us, now_us))
+
+    def _stage(self, tracked: Tracked, number: int, key: bytes, invoice: TrackedInvoice, now_us: int) -> None:
+        """Add all that one changed invoice publishes and stores, or nothing when that raises.
+
+        OversizeStateError when its changelog would refuse it.
+        """
+        cleared = self._cleared(key, invoice, now_us)
+        kept = keep(self._parts, number, key, invoice, now_us)
+        size_bytes = len(kept.value)
         if size_bytes > MAX_STATE_BYTES:
             raise OversizeStateError(
                 f"the state would take {size_bytes} bytes, {MAX_STATE_BYTES} at most: too many events in one invoice"
             )
-        return staged
+        if cleared is not None:
+            tracked.alert(self._parts, number, key, cleared)
+        tracked.keep(number, key, kept)
 
-    def _clear_alert(self, staged: Changes, number: int, key: bytes, invoice: TrackedInvoice, now_us: int) -> None:
+    def _cleared(self, key: bytes, invoice: TrackedInvoice, now_us: int) -> AlertDocument | None:
         """An alert that is out ends when its stage and deadline no longer hold."""
         parts = self._parts
         if not invoice.alerted_deadline_us:
-            return
+            return None
         current = (invoice.state.stage, invoice.state.deadline_us(parts.journey))
         if current == (invoice.alerted_stage, invoice.alerted_deadline_us):
-            return
+            return None
         alert = cleared_alert(
             key.decode(), invoice, parts.journey, raised_us=now_us, cell=parts.cell, region=parts.region
         )
-        staged.alert(parts, number, key, alert)
         invoice.forget_alert()
+        return alert
 
     def _set_aside(
         self, tracked: Tracked, arrival: Arrival, failure: Failure, now_us: int, event: Event | None = None
@@ -163,7 +212,7 @@ class Track:
         if record.at.topic not in self._parts.stage_of:
             return
         outcome = RecordOutcome.DEAD_LETTERED if aside.dead else RecordOutcome.RETRYING
-        tracked.handled[record.at] = outcome
+        tracked.unlike[record.at[:2]][record.at.offset] = outcome
         tracked.notes.append(
             Note(
                 at=record.at,
@@ -190,6 +239,7 @@ class Track:
     def count(self, decision: Tracked, result: None) -> None:
         """Step 5."""
         for (stage, outcome), events in decision.outcomes.items():
-            self._parts.metrics.count(stage, outcome, events)
+            if events:
+                self._parts.metrics.count(stage, outcome, events)
         count_asides(self._parts.metrics, self._parts.stage_of, decision.asides)
         count_alerts(self._parts, decision)

@@ -6,7 +6,7 @@ Not here: the two journeys themselves (track.py, watch.py).
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -53,32 +53,43 @@ class Changes:
     table: dict[int, dict[bytes, Change]] = field(default_factory=dict)
     alerts: list[tuple[str, AlertKind]] = field(default_factory=list)
 
-    def add(self, other: "Changes") -> None:
-        """Take in what was decided about one more invoice."""
-        self.out += other.out
-        self.alerts += other.alerts
-        for number, table in other.table.items():
-            self.table.setdefault(number, {}).update(table)
-
     def alert(self, parts: TrackingParts, number: int, key: bytes, document: AlertDocument) -> None:
         """Add one alert."""
         self.alerts.append((document.stage, document.kind))
         self.out.append(OutRecord(parts.alerts_topic, key, encode_document(document), partition=number))
 
-    def keep(self, parts: TrackingParts, number: int, key: bytes, tracked: TrackedInvoice, now_us: int) -> bytes:
-        """Move the deadline index, count the revision, publish changelog and status; return the stored form."""
-        old_deadline_us = tracked.deadline_us
-        due_us = tracked.state.deadline_us(parts.journey) or 0
-        tracked.deadline_us = 0 if tracked.alerted_deadline_us else due_us
-        tracked.revision += 1
-        value = encode_tracked(tracked)
-        self.table.setdefault(number, {})[key] = Change(value, old_deadline_us, tracked.deadline_us)
-        status = status_document(
-            key.decode(), tracked, parts.journey, updated_us=now_us, cell=parts.cell, region=parts.region
-        )
-        self.out.append(OutRecord(parts.changelog, key, value, partition=number))
-        self.out.append(OutRecord(parts.status_topic, key, encode_document(status), partition=number))
-        return value
+    def keep(self, number: int, key: bytes, kept: "Kept") -> None:
+        """Add one changed invoice."""
+        self.table.setdefault(number, {})[key] = kept.change
+        self.out.append(kept.changelog)
+        self.out.append(kept.status)
+
+
+class Kept(NamedTuple):
+    """What one changed invoice publishes and stores."""
+
+    value: bytes
+    change: Change
+    changelog: OutRecord
+    status: OutRecord
+
+
+def keep(parts: TrackingParts, number: int, key: bytes, tracked: TrackedInvoice, now_us: int) -> Kept:
+    """Move the deadline index, count the revision, make changelog and status."""
+    old_deadline_us = tracked.deadline_us
+    due_us = tracked.state.deadline_us(parts.journey) or 0
+    tracked.deadline_us = 0 if tracked.alerted_deadline_us else due_us
+    tracked.revision += 1
+    value = encode_tracked(tracked)
+    status = status_document(
+        key.decode(), tracked, parts.journey, updated_us=now_us, cell=parts.cell, region=parts.region
+    )
+    return Kept(
+        value,
+        Change(value, old_deadline_us, tracked.deadline_us),
+        OutRecord(parts.changelog, key, value, partition=number),
+        OutRecord(parts.status_topic, key, encode_document(status), partition=number),
+    )
 
 
 class CurrentDeadlines:

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from bems_streams.domain.codec import TrackedInvoice, decode_tracked
 from bems_streams.domain.journey import StageLostError
 from bems_streams.domain.views import stuck_alert
-from bems_streams.flows.tracking import UNUSABLE, Changes, TrackingParts, count_alerts, publish_changes, write_changes
+from bems_streams.flows.tracking import (
+    UNUSABLE,
+    Changes,
+    TrackingParts,
+    count_alerts,
+    keep,
+    publish_changes,
+    write_changes,
+)
 from bems_streams.ports import Offsets, Settled
 
 logger = logging.getLogger(__name__)
@@ -49,7 +57,7 @@ class Watch:
     def _judge(self, changes: Changes, number: int, key: bytes, stored: bytes, until_us: int, now_us: int) -> None:
         """One invoice. One that makes no sense is named in the log, once, and keeps no other from being watched."""
         try:
-            changes.add(self._stage(number, key, decode_tracked(stored), until_us, now_us))
+            self._stage(changes, number, key, decode_tracked(stored), until_us, now_us)
         except StageLostError:
             raise  # the catalogue is wrong, not the state: stop and say so
         except UNUSABLE:
@@ -57,17 +65,21 @@ class Watch:
                 self._unusable.add(key)
                 logger.exception("the deadline of invoice %r has passed, but its state cannot be used: no alert", key)
 
-    def _stage(self, number: int, key: bytes, invoice: TrackedInvoice, until_us: int, now_us: int) -> Changes:
-        parts, staged = self._parts, Changes()
+    def _stage(
+        self, changes: Changes, number: int, key: bytes, invoice: TrackedInvoice, until_us: int, now_us: int
+    ) -> None:
+        """Add what one due invoice publishes and stores, or nothing when that raises."""
+        parts, alert = self._parts, None
         deadline_us = invoice.state.deadline_us(parts.journey)
         if deadline_us is not None and deadline_us <= until_us:
             invoice.note_alert(deadline_us)
             alert = stuck_alert(
                 key.decode(), invoice, parts.journey, raised_us=now_us, cell=parts.cell, region=parts.region
             )
-            staged.alert(parts, number, key, alert)
-        staged.keep(parts, number, key, invoice, now_us)  # also when a new limit only moved the deadline
-        return staged
+        kept = keep(parts, number, key, invoice, now_us)  # also when a new limit only moved the deadline
+        if alert is not None:
+            changes.alert(parts, number, key, alert)
+        changes.keep(number, key, kept)
 
     async def publish(self, decision: Changes) -> Offsets:
         """Step 3; nothing due, nothing published."""

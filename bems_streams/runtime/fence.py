@@ -118,28 +118,25 @@ class KafkaFencedLog:
         assert offsets, "a transaction without offsets would not be fenced"
         self._producer.begin_transaction()
         last = {(record.topic, record.partition): place for place, record in enumerate(records)}
-        proofs = Proofs(len(last))
+        proofs, reporting = Proofs(len(last)), frozenset(last.values())
         for place, record in enumerate(records):
-            report = proofs.delivered if last[record.topic, record.partition] == place else None
-            await self._produce(record, report)
+            while not self._produce(record, proofs.delivered if place in reporting else None):
+                await asyncio.to_thread(self._producer.poll, 0.1)  # let the queue drain, the transaction is open
         await asyncio.to_thread(self._finish, proofs, offsets, membership)
         return proofs.ends
 
-    async def _produce(self, record: OutRecord, report: Any) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    record.topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=list(record.headers),
-                    partition=-1 if record.partition is None else record.partition,
-                    on_delivery=report,
-                )
-            except BufferError:  # the local queue is full: let it drain, the transaction is open
-                await asyncio.to_thread(self._producer.poll, 0.1)
+    def _produce(self, record: OutRecord, report: Any) -> bool:
+        """False when the local queue is full."""
+        topic, key, value, headers, number = record
+        partition = -1 if number is None else number
+        try:
+            if headers:
+                self._producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
             else:
-                return
+                self._producer.produce(topic, value, key, partition, on_delivery=report)
+        except BufferError:
+            return False
+        return True
 
     def _finish(self, proofs: "Proofs", offsets: Offsets, membership: Membership) -> None:
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]

@@ -5,7 +5,8 @@ Not here: crashes (tests/agents), any rule of the flows.
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,7 @@ from bems_streams.flows.envelope import disclose
 from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.tracking import TrackingParts
 from bems_streams.metrics import AgentMetrics, TableMetrics
-from bems_streams.ports import Appended, Change, Coordinates, OutRecord, RawRecord
+from bems_streams.ports import Appended, Change, Coordinates, Headers, OutRecord, RawRecord
 
 Place = tuple[str, int]
 
@@ -85,7 +86,7 @@ def raw(
     topic: str = "invoices.ingestion",
     partition: int = 0,
     accepted_us: int = START_US,
-    headers: Sequence[tuple[str, bytes]] = (),
+    headers: Headers = (),
 ) -> RawRecord:
     """A record as read from a topic."""
     return RawRecord(Coordinates(topic, partition, offset), key, value, headers, accepted_us)
@@ -110,6 +111,11 @@ def event_record(
         partition=partition,
         accepted_us=accepted_us,
     )
+
+
+def batches(records: Iterable[RawRecord]) -> list[list[RawRecord]]:
+    """As an agent gets them: neighbours of one topic partition together."""
+    return [list(run) for _, run in groupby(records, lambda record: record.at[:2])]
 
 
 class MemoryBroker:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bems_streams.adapters.memory import MemoryBackend
 from bems_streams.adapters.memory_ledger import MemoryTables
 from bems_streams.domain.event import Event
-from bems_streams.flows.accounts import Accounted, spans
+from bems_streams.flows.accounts import spans
 from bems_streams.flows.decode import decode_event
 from bems_streams.flows.ledger.evidence import Books
 from bems_streams.flows.ledger.findings import Finding, Kind, Reconciliation
@@ -172,17 +172,19 @@ class World:
     def tracker(self, **outcomes: RecordOutcome) -> None:
         """Account, as the sink applies it."""
         for place, records in self.waiting("tracker"):
-            accounted, notes = [], []
+            unlike: dict[int, RecordOutcome] = {}
+            notes = []
             for record in records:
                 event = decode_event(record, STAGE_OF[place[0]])
                 good = isinstance(event, Event)
                 outcome = RecordOutcome.STORED if good else RecordOutcome.DEAD_LETTERED
                 if isinstance(event, Event):
                     outcome = outcomes.get(event.event_id, outcome)
-                accounted.append(Accounted(record.at, record.accepted_us, outcome))
+                if outcome is not RecordOutcome.STORED:
+                    unlike[record.at.offset] = outcome
                 if outcome in {RecordOutcome.DEAD_LETTERED, RecordOutcome.RETRYING}:
                     notes.append(Note(record.at, outcome, record.accepted_us, self.clock.us, "code", "reason", 1, 1))
-            account = Account("tracker", spans("tracker", accounted), notes)
+            account = Account("tracker", spans("tracker", [records], {place: unlike}), notes)
             self.store.write(StoreBatch(accounts=[account]))
 
     def delete_row(self, at: Coordinates) -> None:

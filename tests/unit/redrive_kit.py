@@ -19,7 +19,7 @@ from bems_streams.domain.failures import Failure, InvalidEvent, Problem
 from bems_streams.flows.breaker import Breaker
 from bems_streams.flows.dead_letters import DeadLetter, DeadLetters, Filter, Letter, Since
 from bems_streams.flows.deliver import deliver
-from bems_streams.flows.lanes import Arrival, Lanes
+from bems_streams.flows.lanes import Lanes
 from bems_streams.flows.redrive.audit import Audit, Run, read_audit
 from bems_streams.flows.redrive.journal import Journal
 from bems_streams.flows.redrive.plan import Plan, Planner, spans_of
@@ -45,7 +45,7 @@ from bems_streams.ports import (
 )
 from bems_streams.topics import Overrides, load_catalogue
 from tests.support import REPOSITORY
-from tests.unit.flow_kit import SECOND_US, START_US, FrozenClock, MemoryTable
+from tests.unit.flow_kit import SECOND_US, START_US, FrozenClock, MemoryTable, batches
 
 PARTITIONS: Final = 3
 CATALOGUE: Final = load_catalogue(REPOSITORY / "topics.yaml", Overrides(partitions=PARTITIONS))
@@ -135,20 +135,22 @@ class Agent:
 class OldStore(Store):
     """The sink's code of yesterday: it did not know the attribute `new`."""
 
-    def _take(self, rows: Rows, arrival: Arrival, stage: str, stored_us: int) -> None:
-        if b'"new"' in (arrival.record.value or b""):
-            self._set_aside(rows, arrival, InvalidEvent((Problem("attributes", "new?"),)), None, stored_us)
+    def _take(self, rows: Rows, read: RawRecord, record: RawRecord, stage: str, stored_us: int) -> None:
+        if b'"new"' in (record.value or b""):
+            failure = InvalidEvent((Problem("attributes", "new?"),))
+            self._set_aside(rows, self._parts.lanes.arrival(read), failure, None, stored_us)
         else:
-            super()._take(rows, arrival, stage, stored_us)
+            super()._take(rows, read, record, stage, stored_us)
 
 
 class OldTrack(Track):
     """The tracker's code of yesterday."""
 
-    def _judge(self, arrival: Arrival, now_us: int) -> Event | Failure:
-        if b'"new"' in (arrival.record.value or b""):
+    @staticmethod
+    def _judge(record: RawRecord, stage: str, now_us: int) -> Event | Failure:
+        if b'"new"' in (record.value or b""):
             return InvalidEvent((Problem("attributes", "new?"),))
-        return super()._judge(arrival, now_us)
+        return Track._judge(record, stage, now_us)
 
 
 class Sink(Agent):
@@ -216,7 +218,7 @@ class Tracker(Agent):
     async def work(self) -> None:
         """Handle what there is."""
         if self.awake and (given := self.waiting()):
-            await deliver(self.code(self.parts), given)
+            await deliver(self.code(self.parts), batches(given))
 
 
 class ChoosyStore:

@@ -221,7 +221,7 @@ async def test_a_tracker_that_commits_without_folding_is_found_out() -> None:
     cell = await dead_cell(25)
 
     class Forgetful(Track):
-        def decide(self, given: Sequence[RawRecord]) -> Tracked:
+        def decide(self, given: Sequence[Sequence[RawRecord]]) -> Tracked:
             decided = super().decide(given)
             return Tracked(offsets=decided.offsets)
 

@@ -25,6 +25,7 @@ from tests.unit.flow_kit import (
     MemoryBroker,
     MemoryTable,
     Tracker,
+    batches,
     event_record,
     raw,
 )
@@ -32,7 +33,7 @@ from tests.unit.flow_kit import (
 
 async def track(tracker: Tracker, *records: RawRecord) -> None:
     """One batch."""
-    await deliver(Track(tracker.parts), records)
+    await deliver(Track(tracker.parts), batches(records))
 
 
 def put(tracker: Tracker, invoice_id: str, stored: bytes, number: int = 0) -> None:

@@ -1,15 +1,17 @@
 """What the tracker tells the ledger, and what becomes of records that come back from its lanes."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bems_streams.domain.accounting import decode_account, encode_accounting
-from bems_streams.flows.accounts import Accounted, account_of, documents, spans
+from bems_streams.flows.accounts import account_of, documents, spans
 from bems_streams.flows.decode import MOST_AHEAD_US
 from bems_streams.flows.deliver import deliver
 from bems_streams.flows.track import Track
 from bems_streams.ports import MINUTE_US, Account, Coordinates, Note, RawRecord, RecordOutcome
-from tests.unit.flow_kit import LEDGER, START_US, WAITS_US, Tracker, event_record, not_before_us, payload, raw
+from tests.unit.flow_kit import LEDGER, START_US, WAITS_US, Tracker, batches, event_record, not_before_us, payload, raw
 
 FIRST = "invoices.tracker.retry-1"
 
@@ -17,7 +19,7 @@ FIRST = "invoices.tracker.retry-1"
 async def take(tracker: Tracker, *records: RawRecord) -> list[Account]:
     """One batch; what the ledger was told of it."""
     before = len(tracker.broker.values(LEDGER))
-    await deliver(Track(tracker.parts), records)
+    await deliver(Track(tracker.parts), batches(records))
     return [account_of(value) for value in tracker.broker.values(LEDGER)[before:]]
 
 
@@ -105,39 +107,51 @@ async def test_a_record_in_a_lane_that_belongs_to_no_stage_is_set_aside() -> Non
     assert [note for account in accounts for note in account.notes] == []
 
 
-accounted = st.builds(
-    lambda step_us, gap, outcome: (step_us, gap, outcome),
-    st.sampled_from([0, 1, 30_000_000, MINUTE_US, -MINUTE_US]),
-    st.integers(0, 2),
-    st.sampled_from(RecordOutcome),
+accounted = st.tuples(
+    st.sampled_from([0, 1, 30_000_000, MINUTE_US, -MINUTE_US]), st.integers(0, 2), st.sampled_from(RecordOutcome)
 )
 
 
-@given(st.lists(accounted, min_size=1, max_size=30))
-def test_spans_cover_every_record_once_and_split_at_minutes(steps: list[tuple[int, int, RecordOutcome]]) -> None:
+@given(st.lists(st.lists(accounted, min_size=1, max_size=12), min_size=1, max_size=5))
+def test_spans_cover_every_record_once_and_split_at_minutes(steps: list[list[tuple[int, int, RecordOutcome]]]) -> None:
     """Also when a new leader's clock goes back, and when markers of transactions lie between records."""
-    records, offset, now_us = [], 10, START_US
-    for step_us, gap, outcome in steps:
-        now_us, offset = now_us + step_us, offset + gap
-        records.append(Accounted(Coordinates("t", 3, offset), now_us, outcome))
-        offset += 1
+    outcomes: dict[int, RecordOutcome] = {}
+    given_batches: list[list[RawRecord]] = []
+    offset, now_us = 10, START_US
+    for batch in steps:
+        given_batches.append([])
+        for step_us, gap, outcome in batch:
+            now_us, offset = now_us + step_us, offset + gap
+            given_batches[-1].append(raw(b"", offset, topic="t", partition=3, accepted_us=now_us))
+            outcomes[offset] = outcome
+            offset += 1
+    unlike = {offset: outcome for offset, outcome in outcomes.items() if outcome is not RecordOutcome.STORED}
 
-    made = spans("tracker", records)
+    made = spans("tracker", given_batches, {("t", 3): unlike})
 
+    records = [record for batch in given_batches for record in batch]
     assert [span.first_offset for span in made] == [records[0].at.offset, *(span.next_offset for span in made[:-1])]
     assert made[-1].next_offset == offset
     assert sum(span.accepted for span in made) == len(records)
     for span in made:
         inside = [r for r in records if span.first_offset <= r.at.offset < span.next_offset]
         assert {r.accepted_us // MINUTE_US * MINUTE_US for r in inside} == {span.minute_us}
-        assert span.retrying == sum(r.outcome is RecordOutcome.RETRYING for r in inside)
-        assert span.stored == sum(r.outcome is RecordOutcome.STORED for r in inside)
+        counts = Counter(outcomes[r.at.offset] for r in inside)
+        assert counts == Counter(
+            {
+                RecordOutcome.STORED: span.stored,
+                RecordOutcome.DUPLICATE: span.duplicates,
+                RecordOutcome.DEAD_LETTERED: span.dead_lettered,
+                RecordOutcome.RETRYING: span.retrying,
+            }
+        )
 
 
 def test_a_document_holds_all_of_an_account() -> None:
     """What the ledger reads is what the tracker meant, to the microsecond."""
     at = Coordinates("invoices.posting", 4, 12)
-    made = spans("tracker", [Accounted(at, START_US, RecordOutcome.RETRYING)])
+    records = [raw(b"", at.offset, topic=at.topic, partition=at.partition)]
+    made = spans("tracker", [records], {at[:2]: {at.offset: RecordOutcome.RETRYING}})
     note = Note(at, RecordOutcome.RETRYING, START_US, START_US + 1, "future_dated", "why", 2, START_US + 5, "INV", "E")
     account = Account("tracker", made, [note, Note(at, RecordOutcome.STORED, START_US, START_US + 9)])
 

@@ -27,6 +27,7 @@ from tests.unit.flow_kit import (
     MemoryBroker,
     MemoryTable,
     Tracker,
+    batches,
     event_record,
     journey,
     raw,
@@ -37,7 +38,7 @@ INGESTION_US: Final = LIMITS_US["ingestion"]
 
 async def track(tracker: Tracker, *records: RawRecord) -> None:
     """One batch."""
-    await deliver(Track(tracker.parts), records)
+    await deliver(Track(tracker.parts), batches(records))
 
 
 async def watched(tracker: Tracker, settled_us: int | None = None) -> None:

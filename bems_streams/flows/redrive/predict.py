@@ -138,10 +138,10 @@ class TrackerSide:
         """By the tracker's decision, record by record, each on the states that the one before left."""
         verdicts = []
         for record in records:
-            tracked = self._track.decide([record])
+            tracked = self._track.decide([[record]])
             for number, table in tracked.table.items():
                 self._states.apply(number, table, 0)
-            new = RecordOutcome.STORED in tracked.handled.values()
+            new = any(outcome == "folded" and events for (_, outcome), events in tracked.outcomes.items())
             handled = Verdict.STORED if new else Verdict.DUPLICATE
             verdicts.append(Verdict.STILL_FAILING if tracked.asides else handled)
         return verdicts
