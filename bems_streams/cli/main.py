@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "ledger": ("bems_streams.cli.ledger:command", "What was accepted, and what became of it; proven."),
     "dlq": ("bems_streams.cli.dlq:command", "Dead letters: list, show, export, send again."),
     "export": ("bems_streams.cli.export:command", "Write events or invoices to a file."),
+    "capacity": ("bems_streams.cli.capacity:command", "What a rate needs: processes, brokers, disk, cost."),
     "demo": ("bems_streams.cli.demo:command", "A whole cell on this machine, fed and watched."),
     "prove": ("bems_streams.cli.prove:command", "Break a cell on this machine under load: nothing may be lost."),
 }
