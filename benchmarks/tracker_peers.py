@@ -82,18 +82,17 @@ def line_of(subjects: Sequence[Subject], *, silent_too: bool) -> Sequence[Turn]:
     return [ours, *turns[:middle], ours, *turns[middle:]]
 
 
-def run_all(held: Contest, line: Sequence[Turn], rounds: int, progress: Progress) -> dict[str, list[Run]]:
-    """In turns; every other round goes backwards."""
+def rounds_of(held: Contest, line: Sequence[Turn], rounds: int, progress: Progress) -> Iterator[dict[str, list[Run]]]:
+    """All runs so far, after each round. Every other round goes backwards."""
     runs: dict[str, list[Run]] = {}
-    turns = [turn for number in range(rounds) for turn in (line if number % 2 == 0 else line[::-1])]
-    bar = progress.add_task("", total=len(turns))
-    for turn in turns:
-        progress.update(bar, description=turn.name)
-        run = held.run_tracker() if turn.subject is None else held.run_peer(turn.subject, statuses=turn.statuses)
-        runs.setdefault(turn.name, []).append(run)
-        progress.advance(bar)
-    progress.remove_task(bar)
-    return runs
+    bar = progress.add_task("", total=len(line) * rounds)
+    for number in range(rounds):
+        for turn in line if number % 2 == 0 else line[::-1]:
+            progress.update(bar, description=turn.name)
+            run = held.run_tracker() if turn.subject is None else held.run_peer(turn.subject, statuses=turn.statuses)
+            runs.setdefault(turn.name, []).append(run)
+            progress.advance(bar)
+        yield runs
 
 
 def cases_of(runs: Mapping[str, Sequence[Run]], line: Sequence[Turn], common: Mapping[str, object]) -> list[Case]:
@@ -178,17 +177,17 @@ def main(
         found = subjects_of(held.folder, progress)
         chosen = [subject for subject in found if not only or subject.name.startswith(tuple(only))]
         line = line_of(chosen, silent_too=size.silent_too)
-        runs = run_all(held, line, size.rounds, progress)
-    cases = cases_of(runs, line, {"partitions": partitions, "seed": seed, "brokers": 1})
+        common = {"partitions": partitions, "seed": seed, "brokers": 1}
+        for runs in rounds_of(held, line, size.rounds, progress):
+            cases = cases_of(runs, line, common)
+            if json_path is not None:  # after each round: what was measured so far survives a Ctrl-C
+                write_report(json_path, cases, targets(cases))
     console = Console()
     show(cases, console)
-    reached = targets(cases)
-    for target in reached:
+    for target in targets(cases):
         console.print(
             f"{'met   ' if target.met else 'MISSED'}  {target.name}: {target.value:.2f}, goal {target.goal:g}"
         )
-    if json_path is not None:
-        write_report(json_path, cases, reached)
 
 
 if __name__ == "__main__":
