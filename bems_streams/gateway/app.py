@@ -5,11 +5,13 @@ Not here: what an event must be (domain), the cold routes (cold.py), sockets and
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import cache
 from typing import Any, Final
 
 from bems_streams.domain.failures import Poison
-from bems_streams.flows.accept import Accepted, Entrance, One, Outcome, Unproven, accept, split
+from bems_streams.flows.accept import Accepted, Entrance, One, Unproven, accept, split
 from bems_streams.gateway.availability import Availability
 from bems_streams.gateway.body import RETRY_SOON, Gone, Receive, read_body
 from bems_streams.gateway.limits import InFlight, Limits, Ticket
@@ -27,7 +29,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX: Final = "/v1/"
-OUTCOMES: Final[Mapping[type, str]] = {Accepted: "accepted", Poison: "rejected", Unproven: "unavailable"}
+OUTCOMES: Final[Mapping[type, str]] = {Accepted: "accepted", Unproven: "unavailable"}  # any other is "rejected"
 
 
 class Gateway:
@@ -54,8 +56,9 @@ class Gateway:
         self._counters = {
             (stage, outcome): metrics.events.labels(stage, outcome)
             for stage in stage_topics
-            for outcome in (*OUTCOMES.values(), "throttled")
+            for outcome in (*OUTCOMES.values(), "rejected", "throttled")
         }
+        self._requests = cache(lambda status: metrics.requests.labels(str(status)))
         self._correlation_ids = CorrelationIds()
         self._cold = cold
         self.in_flight = InFlight(limits)
@@ -80,9 +83,9 @@ class Gateway:
         if isinstance(answer, Refusal):
             answer = refusal_answer(answer, scope["path"], correlation_id)
         if isinstance(answer, Gone):
-            self._metrics.requests.labels("disconnected").inc()
+            self._requests("disconnected").inc()
             return
-        self._metrics.requests.labels(str(answer.status)).inc()
+        self._requests(answer.status).inc()
         self._metrics.request_seconds.observe(time.perf_counter() - started)
         await _send(answer, correlation_id, send)
 
@@ -130,7 +133,8 @@ class Gateway:
             return Refusal(Kind.BUSY, detail, (), (RETRY_SOON,))
         record_headers = (("correlation-id", correlation_id.encode()), self._cell_header)
         outcomes = await accept(raws, entrance, record_headers, self._appender)
-        self._count_outcomes(entrance, outcomes)
+        for kind, events in Counter(map(type, outcomes)).items():
+            self._count(entrance, OUTCOMES.get(kind, "rejected"), events)
         return one_answer(outcomes[0], self._cell) if isinstance(parts, One) else batch_answer(outcomes, self._cell)
 
     def _no_entrance(self, path: str) -> Refusal:
@@ -139,11 +143,6 @@ class Gateway:
         if rest == "events":
             return Refusal(Kind.UNKNOWN_STAGE, f"{stage[:64]!r} is not a stage of this cell; post to one of {known}")
         return Refusal(Kind.NOT_FOUND, f"post events to one of {known}; /docs explains the rest")
-
-    def _count_outcomes(self, entrance: Entrance, outcomes: list[Outcome]) -> None:
-        for kind, name in OUTCOMES.items():
-            if events := sum(isinstance(outcome, kind) for outcome in outcomes):
-                self._count(entrance, name, events)
 
     def _count(self, entrance: Entrance, outcome: str, events: int) -> None:
         self._counters[entrance.stage, outcome].inc(events)

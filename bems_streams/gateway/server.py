@@ -16,6 +16,7 @@ import uvicorn
 
 from bems_streams.gateway.app import Gateway
 from bems_streams.gateway.availability import Availability, watch
+from bems_streams.gateway.http import http_config
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +52,9 @@ def listen(host: str, port: int) -> socket.socket:
 async def serve(app: Gateway, listener: socket.socket, running: Running) -> None:
     """Serve until SIGTERM or SIGINT, then: not ready, no new connections, requests under way end, producer closes."""
     server = _Uvicorn(
-        uvicorn.Config(
+        http_config(
             app,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            access_log=False,
             log_config=None,
-            server_header=False,
-            proxy_headers=False,  # nothing here asks who the sender is
             backlog=BACKLOG,
             timeout_keep_alive=IDLE_CONNECTION_SECONDS,
             timeout_graceful_shutdown=math.ceil(running.grace_seconds),

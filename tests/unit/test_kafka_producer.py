@@ -1,8 +1,8 @@
-"""The producer between an event loop and librdkafka's thread, with a client in memory instead of librdkafka."""
+"""The producer between event loops and librdkafka, with a client in memory instead of librdkafka."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ FATAL = KafkaError(KafkaError._FATAL, "epoch gone", True)
 
 
 class FakeClient:
-    """Delivers what is produced, on the producer's thread, as librdkafka does; after `hold`, only after `release`."""
+    """Delivers what is produced to whoever polls, as librdkafka does; after `hold`, only after `release`."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
@@ -33,13 +33,21 @@ class FakeClient:
         self.topics: dict[str, Any] = {}
         self.away: KafkaError | None = None
         self.offset = 0
+        self.polled_by: list[int] = []  # threads
+        self.told_by: list[int] = []
+        self.breaks_once: Exception | None = None
 
-    def produce(self, topic: str, **record: Any) -> None:
+    def produce(self, *arguments: Any) -> None:
+        names = ("topic", "value", "key", "partition", "on_delivery", "alias", "timestamp_ms", "headers")
+        record = dict(zip(names, arguments, strict=True))
         if record["value"] in self.refusals:
             raise self.refusals[record["value"]]
         with self._change:
-            self.held.append({"topic": topic, **record})
+            self.held.append(record)
             self._change.notify_all()
+
+    def __len__(self) -> int:
+        return len(self.held)
 
     def hold(self) -> None:
         with self._change:
@@ -52,6 +60,10 @@ class FakeClient:
 
     def poll(self, timeout: float) -> int:
         told = 0
+        self.polled_by.append(threading.get_ident())
+        if self.breaks_once is not None:
+            failure, self.breaks_once = self.breaks_once, None
+            raise failure
         with self._change:
             self._change.wait_for(lambda: self.held and not self._holding, timeout)
             while self.held and not self._holding:
@@ -76,6 +88,7 @@ class FakeClient:
 
     def _tell(self, record: Mapping[str, Any], error: KafkaError | None) -> None:
         value = record["value"]
+        self.told_by.append(threading.get_ident())
         self.offset += 1
         offset, kind = self.vouched_for.get(value, (self.offset, TIMESTAMP_LOG_APPEND_TIME))
         message: Any = SimpleNamespace(offset=lambda: offset, partition=lambda: 3, timestamp=lambda: (kind, 1_700))
@@ -309,6 +322,89 @@ async def test_reachability_is_read_from_metadata() -> None:
         assert "broker:9092" in away
         assert missing == "topics missing: u, v; create them with `bems topics apply`"
         assert producer.unreachable(["t"], 1) is None
+
+
+async def test_the_event_loop_that_waits_serves_its_reports_itself() -> None:
+    """A thread that did it would fight with the loop for the interpreter over each record."""
+    clients = Clients()
+    async with a_producer(clients) as producer:
+        await producer.append([record(b"a"), record(b"b")])
+        await producer.append([record(b"c")])
+
+    assert clients[0].told_by == [threading.get_ident()] * 3
+
+
+async def test_an_event_loop_with_nothing_under_way_is_left_alone() -> None:
+    """It is asked once more at most; a thread goes on looking, now and then, for errors that nobody waits for."""
+    clients = Clients()
+    here = threading.get_ident()
+    async with a_producer(clients) as producer:
+        await producer.append([record(b"a")])
+        asked = clients[0].polled_by.count(here)
+        others = len(clients[0].polled_by) - asked
+        await until(lambda: len(clients[0].polled_by) - clients[0].polled_by.count(here) > others + 1)
+
+        assert clients[0].polled_by.count(here) <= asked + 1
+
+
+async def test_a_fatal_error_that_a_poll_raises_replaces_the_client() -> None:
+    """librdkafka's Python client raises it there instead of telling error_cb."""
+    clients = Clients()
+    async with a_producer(clients) as producer:
+        clients[0].breaks_once = KafkaException(FATAL)
+        await until(lambda: len(clients) == 2)
+
+        assert isinstance((await producer.append([record(b"a")]))[0], Appended)
+
+
+async def test_a_callback_that_fails_does_not_end_the_service() -> None:
+    """Others wait for their reports."""
+    clients = Clients()
+    async with a_producer(clients) as producer:
+        clients[0].breaks_once = ZeroDivisionError("defect")
+
+        assert isinstance((await producer.append([record(b"a")]))[0], Appended)
+
+
+async def test_two_event_loops_may_share_a_producer() -> None:
+    """Each is woken in its own thread, whichever of them served the report."""
+    clients = Clients()
+    async with a_producer(clients) as producer:
+        clients[0].hold()
+        here = asyncio.create_task(producer.append([record(b"a")]))
+        await until(lambda: len(clients[0].held) == 1)
+        there = asyncio.create_task(asyncio.to_thread(asyncio.run, append(producer, b"b")))
+        await until(lambda: len(clients[0].held) == 2)
+        clients[0].release()
+        async with asyncio.timeout(5):
+            outcomes = [*await here, *await there]
+
+    assert [type(outcome) for outcome in outcomes] == [Appended, Appended]
+
+
+def test_a_producer_outlives_an_event_loop() -> None:
+    """One that ended with records under way does not keep the next from its reports."""
+    clients = Clients()
+    producer = KafkaProducer(CONFIG, clients.make)
+    clients[0].hold()
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(producer.append([record(b"a")]), 0.01)
+
+    asyncio.run(give_up())
+    clients[0].release()
+    (outcome,) = asyncio.run(append(producer, b"b"))
+    asyncio.run(producer.close(1))
+
+    assert isinstance(outcome, Appended)
+    assert threading.get_ident() in clients[0].told_by
+
+
+async def append(producer: KafkaProducer, value: bytes) -> Sequence[Appended | NotAppended]:
+    """One record; TimeoutError when nothing is heard of it."""
+    async with asyncio.timeout(5):
+        return await producer.append([record(value)])
 
 
 async def until(condition: Any, seconds: float = 5.0) -> None:
