@@ -182,18 +182,17 @@ def _yield_to(newer: list[str | None], older: list[str | None]) -> None:
 
 
 def _values(event: Event) -> list[str | None]:
-    """By place in FACT_NAMES, exact: an Amount in plain digits, a date as ISO 8601."""
-    invoiced, due, amount = event.invoice_date, event.invoice_due_date, event.invoice_amount
-    matched, authorized, ppv, pqv = event.matched_amount, event.authorized_amount, event.ppv, event.pqv
+    """By place in FACT_NAMES."""
+    invoiced, due = event.invoice_date, event.invoice_due_date
     return [
         event.payee_code,
         event.legal_entity_id,
         None if invoiced is None else date_text(invoiced),
         None if due is None else date_text(due),
-        None if amount is None else str(amount),
+        event.invoice_amount,
         event.currency,
-        None if matched is None else str(matched),
-        None if authorized is None else str(authorized),
-        None if ppv is None else str(ppv),
-        None if pqv is None else str(pqv),
+        event.matched_amount,
+        event.authorized_amount,
+        event.ppv,
+        event.pqv,
     ]

@@ -1,23 +1,53 @@
 """The fast way to read an event against a slow one: plain hooks, no memory, every rule looked at every time."""
 
 import json
-from collections.abc import Callable
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bems_streams.domain.amount import amount, amount_hook
 from bems_streams.domain.event import DECIMAL_FIELDS, MONEY_FIELDS, Event, instant, instants, microseconds, parse_event
 from bems_streams.domain.failures import InvalidEvent, Poison
 from tests.unit.test_event import NO_AMOUNT, WHOLE, mangled, payload
 
-plainly: Callable[[bytes], Event] = msgspec.json.Decoder(Event, dec_hook=amount_hook, float_hook=amount).decode
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Event))
+
+
+class Slow(Decimal):
+    """An amount as arithmetic knows it."""
+
+
+def slow_amount(text: str) -> Slow:
+    """By the JSON reader of Python, and by counting digits."""
+    exponent = re.search("[eE](.*)", text)
+    if text != text.strip() or type(json.loads(text, parse_int=Slow, parse_float=Slow)) is not Slow:
+        raise ValueError(text)
+    if exponent and len(exponent[1].lstrip("+-")) > 4:
+        raise ValueError(text)
+    whole, _, rest = format(Decimal(text), "f").lstrip("-").partition(".")
+    if len(whole) > 15 or len(rest) > 6:
+        raise ValueError(text)
+    return Slow(format(Decimal(text), "f"))
+
+
+def slow_hook(_: type, found: Any) -> Slow:
+    """Of what msgspec found."""
+    if type(found) in (str, int):
+        return slow_amount(str(found))
+    if type(found) is Slow:
+        return found
+    raise ValueError(found)
+
+
+SlowEvent = msgspec.defstruct(
+    "SlowEvent", [(name, Slow | None, None) for name in DECIMAL_FIELDS], bases=(Event,), kw_only=True, frozen=True
+)
+plainly = msgspec.json.Decoder(cast(type[Event], SlowEvent), dec_hook=slow_hook, float_hook=slow_amount).decode
 
 
 def slowly(raw: bytes) -> Event | None:
@@ -45,7 +75,7 @@ def same_both_ways(raw: bytes) -> None:
     assert isinstance(fast, Event)
     for name in FIELDS:
         one, other = getattr(fast, name), getattr(slow, name)
-        assert (type(one), one, str(one)) == (type(other), other, str(other))
+        assert one == (str(other) if isinstance(other, Slow) else other)
     assert fast.occurred_us == microseconds(slow.occurred_at)
 
 
@@ -101,19 +131,19 @@ def test_a_wrong_value_is_not_forgiven_for_a_right_one_after_it(name: str, wrong
     assert "more than once" in rejected.reason
 
 
-def test_true_is_not_one_even_after_one_was_read() -> None:
-    """What is remembered of amounts keeps kinds apart which Python calls equal."""
+def test_true_is_not_one() -> None:
+    """Kinds are kept apart which Python calls equal."""
     for number, truth in ((0, False), (1, True)):
         assert isinstance(parse_event(payload(WHOLE | {"pqv": number})), Event)
         assert isinstance(parse_event(payload(WHOLE | {"pqv": truth})), Poison)
 
 
 def test_amounts_of_equal_value_keep_their_own_digits() -> None:
-    """1.0 is not written 1.00 because that was read before."""
+    """1.0 is not written 1.00, whichever was read before."""
     for text in ("1.00", "1.0", "1", "1.000", "1.0"):
         event = parse_event(payload(WHOLE | {"pqv": text}))
         assert isinstance(event, Event)
-        assert str(event.pqv) == text
+        assert event.pqv == text
 
 
 @pytest.mark.parametrize("value", [1, "1", None, 1.5, [1], {}, True])
@@ -150,11 +180,3 @@ def test_no_float_loses_a_microsecond_before_2200() -> None:
     ]
 
     assert instants(many_us) == [instant(moment_us) for moment_us in many_us]
-
-
-def test_an_amount_is_plain_text_at_every_size() -> None:
-    """The digits are written as they are stored: none of the forms that are accepted turns into an exponent."""
-    for places in range(7):
-        for digits in ("0", "1", "999999999999999"):
-            text = digits + ("." + "0" * places if places else "")
-            assert str(amount(text)) == format(Decimal(text), "f") == text

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bems_streams.domain.amount import Amount
 from bems_streams.domain.codec import TrackedInvoice, decode_tracked, encode_tracked
 from bems_streams.domain.event import Event, instant
 from bems_streams.domain.fold import digest_of, fold, fold_all
@@ -47,7 +46,7 @@ def stored(state: InvoiceState) -> bytes:
     return encode_tracked(TrackedInvoice(0, 0, 0, 0, 0, state))
 
 
-amounts = st.decimals(-1000, 1000, places=2).map(Amount)
+amounts = st.decimals(-1000, 1000, places=2).map("{:f}".format)
 facts = st.fixed_dictionaries(
     {},
     optional={
@@ -348,9 +347,9 @@ def test_events_of_the_same_moment_stand_in_journey_order(order: list[int]) -> N
 def test_amounts_and_dates_are_kept_to_the_digit() -> None:
     """Trailing zeros and signs survive."""
     more = {
-        "invoice_amount": Amount("-0.10"),
+        "invoice_amount": "-0.10",
         "currency": "EUR",
-        "pqv": Amount("100"),
+        "pqv": "100",
         "invoice_date": date(2025, 1, 9),
     }
     state = folded([Record(event("E1", "ingestion", 1, **more), 1_000)])

@@ -126,7 +126,7 @@ class Evidence:
         event = decode_event(record, self.stage_of[record.at.topic])
         if not isinstance(event, Event) or event.currency is None or event.invoice_amount is None:
             return {}
-        return {event.currency: format(event.invoice_amount, "f")}
+        return {event.currency: event.invoice_amount}
 
     def is_proven(self, *fact: object) -> bool:
         """Whether it was found to be so before."""
