@@ -8,13 +8,17 @@ from bems_streams.runtime.ownership import Ownership
 from bems_streams.runtime.work import coalesced
 
 MAX_RECORDS = 5000
+PACE_SECONDS = 0.1
+"""Between two transactions while little waits. At 2,000 events/s without it: 35 of them for 1,000 events, 217 to 230 µs
+of CPU for each event; with it 2 and 45 to 110 µs. It delays what is visible by half of it on average.
+"""
 
 
-def add_sink(app: Any, channel: Any, ownership: Ownership, store: Store) -> None:
+def add_sink(app: Any, channel: Any, ownership: Ownership, store: Store, pace_seconds: float) -> None:
     """Register the loop with the application."""
 
     @app.agent(channel, name="sink")
     async def sink(stream: Any) -> None:
-        async for work in coalesced(app, stream, MAX_RECORDS):
+        async for work in coalesced(app, stream, MAX_RECORDS, pace_seconds):
             async with work, ownership.hold(work):
                 await deliver(store, work.records)

@@ -320,7 +320,7 @@ def sink_process(world: World) -> Process:
         metrics=metrics,
     )
     store: Any = CrashingSteps(Store(parts), world.crash)
-    add_sink(process.app, None, process.ownership, store)
+    add_sink(process.app, None, process.ownership, store, pace_seconds=0.0)
     return process
 
 

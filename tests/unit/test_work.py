@@ -18,10 +18,10 @@ from tests.unit.work_kit import App, Stream
 class Running:
     """One loop over a stream."""
 
-    def __init__(self, max_records: int = 10, linger_seconds: float = 0.0) -> None:
+    def __init__(self, max_records: int = 10, pace_seconds: float = 0.0) -> None:
         self.app = App()
         self.stream = Stream(self.app.consumer)
-        self.loop: AsyncGenerator[Work, None] = coalesced(self.app, self.stream, max_records, linger_seconds)
+        self.loop: AsyncGenerator[Work, None] = coalesced(self.app, self.stream, max_records, pace_seconds)
 
     def put(self, first: int, count: int = 1, epoch: int | None = None) -> None:
         """A batch of records at these offsets arrives."""
@@ -86,16 +86,35 @@ async def test_one_piece_has_at_most_about_as_many_records_as_asked_for() -> Non
     assert taken == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
 
 
-async def test_lingering_gathers_more() -> None:
-    """At mid load a short wait makes one transaction of what would have been several."""
-    running = Running(linger_seconds=0.02)
+async def test_a_pace_gathers_more() -> None:
+    """At mid load a short wait makes one transaction of what would have been several; after a rest there is none."""
+    running = Running(pace_seconds=0.02)
     running.put(0)
+    assert offsets(await running.next()) == [0]
+    running.put(1)
     waiting = asyncio.ensure_future(running.next())
     await settle()
-    running.put(1)
+    running.put(2)
 
-    assert offsets(await waiting) == [0, 1]
+    assert offsets(await waiting) == [1, 2]
     await running.loop.aclose()
+
+
+async def test_the_first_piece_and_a_full_one_do_not_wait_for_the_pace() -> None:
+    """Neither the latency of a quiet cell nor a backlog suffers from it."""
+    running = Running(max_records=4, pace_seconds=3600)
+    running.put(0)
+    assert offsets(await running.next()) == [0]
+    running.put(1, 3)
+    running.put(4)
+    await settle()
+
+    assert offsets(await running.next()) == [1, 2, 3, 4]
+    running.put(5)
+    waiting = asyncio.ensure_future(anext(running.loop))
+    await settle()
+    assert not waiting.done()
+    waiting.cancel()
 
 
 async def test_batches_of_an_earlier_assignment_are_given_up_without_an_ack() -> None:
