@@ -39,6 +39,8 @@ class Pipeline:
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, int], deque[Batch]] = {}
         self._done: dict[tuple[str, int], int] = {}
+        self.records = 0
+        """Delivered and not committable, over all partitions."""
 
     def depth(self, topic: str, partition: int) -> int:
         """Batches delivered and not acked."""
@@ -47,6 +49,7 @@ class Pipeline:
     def deliver(self, batch: Batch) -> None:
         """Note a batch before it is handed to the agent."""
         self._waiting.setdefault((batch.topic, batch.partition), deque()).append(batch)
+        self.records += len(batch)
 
     def ack(self, batch: Batch) -> None:
         """Mark a batch done; batches of an earlier assignment are no longer known and change nothing."""
@@ -54,7 +57,9 @@ class Pipeline:
         place = (batch.topic, batch.partition)
         waiting = self._waiting.get(place)
         while waiting and waiting[0].acked:
-            self._done[place] = waiting.popleft().next_offset
+            done = waiting.popleft()
+            self._done[place] = done.next_offset
+            self.records -= len(done)
 
     def committable(self) -> Mapping[tuple[str, int], int]:
         """Next offset per (topic, partition)."""
@@ -64,3 +69,4 @@ class Pipeline:
         """Forget everything: the partitions are gone or come back with committed positions."""
         self._waiting.clear()
         self._done.clear()
+        self.records = 0

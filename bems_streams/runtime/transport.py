@@ -24,10 +24,15 @@ from bems_streams.runtime.holding import Holding
 
 
 class BatchSettings:
-    """How much a consumer takes at once. Bounds memory: partitions x depth x records x record size."""
+    """How much a consumer takes at once. DEPTH keeps one partition from taking the place of all others.
+
+    RECORDS bounds memory, whatever the number of partitions: four times what a tracker takes at once, so that it never
+    waits for the next. What one fetch returns comes on top.
+    """
 
     BATCH_RECORDS = 1000
     DEPTH = 4
+    RECORDS = 32_000
 
 
 class NoClearOnResume(FlowControlEvent):
@@ -176,7 +181,7 @@ class BatchConsumer(driver.Consumer):
                 await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode names its own Event
                 continue
             await self._deliver_due()
-            roomy = {tp for tp in self._get_active_partitions() if self._has_room(tp) and not self._holds(tp)}
+            roomy = self._roomy()
             if not roomy:
                 await self._wait_for_room()
                 continue
@@ -187,6 +192,12 @@ class BatchConsumer(driver.Consumer):
                 await self._deliver_all(epoch, seek_count, records)
                 if epoch == self.epoch:
                     self._reached = reached
+
+    def _roomy(self) -> set[TP]:
+        """What may be fetched now."""
+        if self.pipeline.records >= BatchSettings.RECORDS:
+            return set()
+        return {tp for tp in self._get_active_partitions() if self._has_room(tp) and not self._holds(tp)}
 
     def _has_room(self, tp: TP) -> bool:
         return self.pipeline.depth(tp.topic, tp.partition) < BatchSettings.DEPTH

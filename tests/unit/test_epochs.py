@@ -9,7 +9,7 @@ from faust.types import TP
 from bems_streams.ports import Coordinates, RawRecord
 from bems_streams.runtime.app import GroupSettings, build_app
 from bems_streams.runtime.batch import Batch
-from bems_streams.runtime.transport import BatchConsumer
+from bems_streams.runtime.transport import BatchConsumer, BatchSettings
 from tests.unit.work_kit import NO_LANES
 
 PLACE = TP("in", 0)
@@ -85,3 +85,22 @@ async def test_what_the_reader_passed_counts_only_when_nothing_is_in_progress(co
     consumer.pipeline.deliver(batch(consumer.epoch))
 
     assert consumer.passed(PLACE) == 0
+
+
+async def test_however_many_partitions_there_are_no_more_records_wait_than_allowed(
+    consumer: BatchConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 99 partitions of four topics, what each may hold would add up to gigabytes."""
+    monkeypatch.setattr(BatchSettings, "RECORDS", 3)
+    places = {TP("in", number) for number in range(99)}
+    consumer._get_active_partitions = lambda: places  # type: ignore[method-assign]
+    waiting = [batch(consumer.epoch) for _ in range(3)]
+    for one in waiting[:2]:
+        consumer.pipeline.deliver(one)
+    assert consumer._roomy() == places
+
+    consumer.pipeline.deliver(waiting[2])
+    assert consumer._roomy() == set()
+
+    consumer.pipeline.ack(waiting[0])
+    assert consumer._roomy() == places

@@ -126,8 +126,11 @@ def test_any_order_of_acks_never_names_a_position_past_unacked_work(history: lis
                 pipeline.clear()
                 reference.batches.clear()
         assert dict(pipeline.committable()) == reference.committable()
+        records = 0
         for place in PLACES:
             # what is acked behind unacked work still waits
             done = reference.committable().get(place, -1)
             waiting = [one for where, one in reference.batches if where == place and one.next_offset > done]
             assert pipeline.depth(*place) == len(waiting)
+            records += sum(map(len, waiting))
+        assert pipeline.records == records
