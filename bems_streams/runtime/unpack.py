@@ -15,14 +15,18 @@ from aiokafka.structs import TopicPartition
 
 from bems_streams.ports import Coordinates, RawRecord
 
+TAKE_RECORDS: Final = 8_000
+"""As many as a tracker handles at once."""
+
 _LOG_APPEND_TIME: Final = 1
 _NO_HEADERS: Final = ()
 
 
 async def fetched(fetcher: Fetcher, places: Collection[Any], timeout_seconds: float) -> dict[Any, list[RawRecord]]:
-    """As `Fetcher.fetched_records`: everything that has arrived of these partitions, or, within the timeout, arrives.
+    """As `Fetcher.fetched_records`: what has arrived of these partitions, or, within the timeout, arrives.
 
-    A fetch result is taken whole, so that what it takes is bounded by one fetch per partition.
+    What arrived first comes first. A fetch result is taken whole, and no further one from TAKE_RECORDS on: the rest
+    stays as it came, compressed, which is what bounds memory when there are many partitions.
     """
     while True:
         if fetcher._subscriptions.reassignment_in_progress:
@@ -42,7 +46,10 @@ async def fetched(fetcher: Fetcher, places: Collection[Any], timeout_seconds: fl
 
 def _arrived(fetcher: Fetcher, places: Collection[Any]) -> dict[Any, list[RawRecord]]:
     found: dict[Any, list[RawRecord]] = {}
+    taken = 0
     for tp in list(fetcher._records):
+        if taken >= TAKE_RECORDS:
+            break
         if places and tp not in places:
             if not fetcher._subscriptions.is_assigned(tp):
                 del fetcher._records[tp]
@@ -58,6 +65,7 @@ def _arrived(fetcher: Fetcher, places: Collection[Any]) -> dict[Any, list[RawRec
         fetcher._notify(fetcher._wait_consume_future)
         if records := _taken(result):
             found[tp] = records
+            taken += len(records)
     return found
 
 

@@ -1,10 +1,11 @@
 """Records out of fetched bytes: exactly those that aiokafka's own way gives, and the same position after them."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bems_streams.ports import Coordinates, RawRecord
-from bems_streams.runtime.unpack import unpack
+from bems_streams.runtime.unpack import fetched, unpack
 
 TP = TopicPartition("invoices.posting", 3)
 ABORT, COMMIT = b"\0\0\0\0", b"\0\0\0\1"
@@ -74,7 +75,13 @@ def source(
 def theirs(records: Any) -> list[RawRecord]:
     """What aiokafka gives, as ours."""
     return [
-        RawRecord(Coordinates(TP.topic, TP.partition, found.offset), found.key, found.value, found.headers, found.timestamp * 1000)
+        RawRecord(
+            Coordinates(TP.topic, TP.partition, found.offset),
+            found.key,
+            found.value,
+            found.headers,
+            found.timestamp * 1000,
+        )
         for found in records
     ]
 
@@ -145,3 +152,45 @@ def test_bytes_that_changed_on_the_way_are_never_taken_for_records() -> None:
 
     with pytest.raises(CorruptRecordException, match="Invalid CRC"):
         unpack(source(bytes(raw)))
+
+
+class Assigned:
+    """aiokafka's assignment and the state of its partitions, as far as fetch results ask."""
+
+    active, paused, position = True, False, 100
+
+    def state_value(self, _: object) -> "Assigned":
+        """Of any partition."""
+        return self
+
+    def consumed_to(self, _: int) -> None:
+        """Every partition has a log of its own, which begins at 100."""
+
+
+class Arrived:
+    """aiokafka's fetcher, of partitions from which a thousand records have arrived each."""
+
+    def __init__(self, partitions: int) -> None:
+        raw = log_of([Written(-1, False, [(5, b"k", b"v", [])] * 1000)])
+        self._subscriptions = SimpleNamespace(reassignment_in_progress=False)
+        self._wait_consume_future = None
+        self._records = {
+            number: FetchResult(TP, assignment=Assigned(), partition_records=source(raw), backoff=0)
+            for number in range(partitions)
+        }
+
+    def _notify(self, _: object) -> None:
+        """Nobody waits."""
+
+
+async def test_no_more_is_unpacked_at_once_than_is_handled_at_once() -> None:
+    """What has arrived of a hundred partitions stays compressed until its turn; what came first comes first."""
+    fetcher: Any = Arrived(20)
+
+    first = await fetched(fetcher, range(20), 0.0)
+    second = await fetched(fetcher, range(20), 0.0)
+    third = await fetched(fetcher, range(20), 0.0)
+
+    assert [list(each) for each in (first, second, third)] == [list(range(8)), list(range(8, 16)), list(range(16, 20))]
+    assert {len(records) for each in (first, second, third) for records in each.values()} == {1000}
+    assert await fetched(fetcher, range(20), 0.0) == {}
