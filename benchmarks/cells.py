@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import click
 import httpx
@@ -33,6 +33,18 @@ BROKER: Final = "broker"
 READY_SECONDS: Final = 90.0
 SETTLE_SECONDS: Final = 180.0
 ASK_SECONDS: Final = 5.0
+
+
+class Progress(NamedTuple):
+    """Records of the stage topics, by what has happened to them so far."""
+
+    accepted: int
+    tracked: int
+    stored: int
+
+    def since(self, before: Self) -> "Progress":
+        """What has happened after `before`."""
+        return Progress(*(now - then for now, then in zip(self, before, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,11 @@ class MeasuredCell:
         """Records of the stage topics that the sink has accounted for with a row."""
         counts = self.reader.counts()
         return counts.stored + counts.duplicates + counts.dead_lettered + counts.retrying
+
+    def progress(self) -> Progress:
+        """Stored and tracked first: more can only be accepted by then."""
+        stored, tracked = self.stored(), self.tracked()
+        return Progress(self.accepted(), tracked, stored)
 
     def pids(self) -> Mapping[str, Sequence[int]]:
         """By role, of what runs now."""
@@ -173,9 +190,15 @@ def _processes(pids: Callable[[], Mapping[str, Sequence[int]]], role: str) -> It
             yield psutil.Process(pid)
 
 
-def by_role(usage: Mapping[str, Usage], events: int) -> dict[str, float]:
-    """Figures for `Run.extra`: microseconds of CPU per event and peak memory of each role."""
-    cpu_us = {f"{role}_cpu_us_per_event": 1e6 * used.cpu_seconds / max(1, events) for role, used in usage.items()}
+def by_role(usage: Mapping[str, Usage], events: int, handled: Mapping[str, int]) -> dict[str, float]:
+    """Figures for `Run.extra`: peak memory of each role, and its microseconds of CPU for each event that it handled.
+
+    `handled` by role; the others, all `events`. A role that falls behind handles fewer than the cell accepts.
+    """
+    cpu_us = {
+        f"{role}_cpu_us_per_event": 1e6 * used.cpu_seconds / max(1, handled.get(role, events))
+        for role, used in usage.items()
+    }
     return cpu_us | {f"{role}_peak_rss_bytes": float(used.peak_rss_bytes) for role, used in usage.items()}
 
 

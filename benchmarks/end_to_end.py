@@ -15,7 +15,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from benchmarks.cells import MeasuredCell, measured_cell
-from benchmarks.end_to_end_step import Step, hold
+from benchmarks.end_to_end_step import LOAD, Step, hold
 from benchmarks.figures import Case, Goal, Target, write_report
 from benchmarks.journeys import EVENTS_PER_REQUEST
 
@@ -105,7 +105,8 @@ def show(found: Sequence[Step]) -> Group:
             "closed" if extra["ledger_closed"] else "[red]OPEN[/]",
         )
         shares = (f"{cpu_us:.1f}" for cpu_us in step.cpu_us.values())
-        used.add_row(rate, f"{step.run.cpu_us_per_event:.1f}", *shares, f"{extra['others_cpu_share']:.0%}")
+        total = sum(cpu_us for role, cpu_us in step.cpu_us.items() if role != LOAD)
+        used.add_row(rate, f"{total:.1f}", *shares, f"{extra['others_cpu_share']:.0%}")
     return Group(held, used)
 
 

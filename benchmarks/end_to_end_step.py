@@ -23,7 +23,6 @@ from bems_streams.ports import LogUnavailableError
 from benchmarks.cells import MeasuredCell, RoleMeter, by_role, machine_cpu_seconds
 from benchmarks.figures import Run
 from benchmarks.open_loop import ANSWER_SECONDS, Offered
-from benchmarks.processes import Usage
 
 LEAD_SECONDS: Final = 2.0
 """The load is started that long before its first event, so that starting it is not measured."""
@@ -33,6 +32,7 @@ PROMPT_SECONDS: Final = 2.0
 ENOUGH: Final = 0.99
 STEADY_SHARE: Final = 0.01
 """A backlog that grows by no more of the rate than this does not grow."""
+GATHERED_SECONDS: Final = 1.0
 LOAD: Final = "load"
 
 
@@ -43,10 +43,15 @@ class Behind(NamedTuple):
     sink: int
     tracker: int
 
+    @property
+    def most(self) -> int:
+        """Of whichever is further behind."""
+        return max(self.sink, self.tracker)
+
 
 @dataclass(frozen=True)
 class Step:
-    """One rate, held or not. `cpu_us`: CPU per event by role, the load among them."""
+    """One rate, held or not. `cpu_us`: CPU per event that the role handled, the load among them."""
 
     rate: float
     seconds: float
@@ -57,47 +62,40 @@ class Step:
 
 def hold(measured: MeasuredCell, rate: float, seconds: float, gap_seconds: float) -> Step:
     """Offer `rate` events a second for that long, then wait until all is accounted for."""
-    accepted_before, seen_before = measured.accepted(), measured.seen_within(PROMPT_SECONDS)
-    restarts, path = measured.restarts(), measured.folder / "offered.json"
-    start_at = time.time() + LEAD_SECONDS
+    before, seen_before, restarts = measured.progress(), measured.seen_within(PROMPT_SECONDS), measured.restarts()
+    start_at, path = time.time() + LEAD_SECONDS, measured.folder / "offered.json"
     with loading(measured.cell.addresses.gateway, rate, seconds, gap_seconds, start_at, path) as load:
         time.sleep(max(0.0, start_at - time.time()))
         everybody = machine_cpu_seconds()
         with RoleMeter(lambda: {**measured.pids(), LOAD: [load.pid]}) as meter, Backlog(measured) as backlog:
             wait(rate, seconds)
         everybody = machine_cpu_seconds() - everybody
-        accepted = measured.accepted() - accepted_before
+        done = measured.progress().since(before)
         load.wait(ANSWER_SECONDS + 10)
     offered = Offered(**json.loads(path.read_bytes()))
     closed = measured.settled().settled
     within, seen = (after - before for after, before in zip(measured.seen_within(2.0), seen_before, strict=True))
     usage = meter.usage
-    cell = {role: used for role, used in usage.items() if role != LOAD}
-    growth = growth_per_second(backlog.seen)
     extra = {
         "accepted_per_second": offered.accepted / seconds,
         "offered_per_second": offered.offered / seconds,
         **visible(measured, start_at, seconds),
         "visible_in_2_s_share": within / max(1, seen),
-        "backlog_most_events": float(max((max(b.sink, b.tracker) for b in backlog.seen), default=0)),
-        "backlog_growth_per_second": growth,
+        "backlog_most_events": float(max((b.most for b in backlog.seen), default=0)),
+        "backlog_growth_per_second": growth_per_second(backlog.seen),
         "answer_p50_ms": offered.answer_p50_ms,
         "answer_p99_ms": offered.answer_p99_ms,
         "late_share": offered.late / offered.offered,
         "ledger_closed": float(closed),
         "restarts": float(measured.restarts() - restarts),
         "others_cpu_share": 1 - sum(used.cpu_seconds for used in usage.values()) / max(0.001, everybody),
-        **by_role(usage, accepted),
+        **by_role(usage, done.accepted, {"tracker": done.tracked, "sink": done.stored}),
     }
-    held = offered.accepted >= ENOUGH * offered.offered and growth <= STEADY_SHARE * rate and not extra["restarts"]
-    run = Run(accepted, seconds, total_cpu(cell), sum(used.peak_rss_bytes for used in cell.values()), extra)
-    cpu_us = {role: extra[f"{role}_cpu_us_per_event"] for role in usage}
-    return Step(rate, seconds, held, cpu_us, run)
-
-
-def total_cpu(usage: Mapping[str, Usage]) -> float:
-    """Seconds."""
-    return sum(used.cpu_seconds for used in usage.values())
+    held = offered.accepted >= ENOUGH * offered.offered and not extra["restarts"] and steady(backlog.seen, rate)
+    cell = [used for role, used in usage.items() if role != LOAD]
+    cpu_seconds = sum(used.cpu_seconds for used in cell)
+    run = Run(done.accepted, seconds, cpu_seconds, sum(used.peak_rss_bytes for used in cell), extra)
+    return Step(rate, seconds, held, {role: extra[f"{role}_cpu_us_per_event"] for role in usage}, run)
 
 
 @contextmanager
@@ -158,11 +156,11 @@ class Backlog:
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
             try:
-                stored, tracked, accepted = self._measured.stored(), self._measured.tracked(), self._measured.accepted()
+                now = self._measured.progress()
             except LogUnavailableError:
                 continue  # a busy broker: look again
             second = time.monotonic() - self._began
-            self.seen.append(Behind(second, max(0, accepted - stored), max(0, accepted - tracked)))
+            self.seen.append(Behind(second, max(0, now.accepted - now.stored), max(0, now.accepted - now.tracked)))
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
@@ -174,6 +172,13 @@ class Backlog:
     ) -> None:
         self._stop.set()
         self._thread.join()
+
+
+def steady(seen: Sequence[Behind], rate: float) -> bool:
+    """Whether the backlog does not grow. What comes in during one second is no backlog yet, it is being gathered."""
+    last = [behind.most for behind in seen[-max(1, len(seen) // 4) :]]
+    gathered = not last or sum(last) / len(last) <= GATHERED_SECONDS * rate
+    return gathered or growth_per_second(seen) <= STEADY_SHARE * rate
 
 
 def growth_per_second(seen: Sequence[Behind]) -> float:

@@ -76,7 +76,7 @@ class Outage:
             "dead_lettered": float(account.dead_lettered),
             "in_lanes": float(account.retrying),
             "ledger_closed": float(account.settled),
-            **by_role(meter.usage, rows),
+            **by_role(meter.usage, rows, {}),
         }
         sink = meter.usage["sink"]
         return Run(rows, seconds, sink.cpu_seconds, sink.peak_rss_bytes, extra)

@@ -9,7 +9,7 @@ import pytest
 
 from bems_streams.domain.event import Event, parse_event
 from bems_streams.flows.accept import Many, split
-from benchmarks.end_to_end_step import Behind, growth_per_second
+from benchmarks.end_to_end_step import Behind, growth_per_second, steady
 from benchmarks.journeys import EVENTS_PER_INVOICE, EVENTS_PER_REQUEST, STEPS, Journeys, gap_of
 from benchmarks.open_loop import Offered, OpenLoop
 
@@ -132,11 +132,26 @@ async def test_what_found_no_free_connection_is_offered_all_the_same() -> None:
     assert found.accepted == found.refused == 0
 
 
+def behind(sink: Callable[[int], int]) -> list[Behind]:
+    """Forty looks, a second apart; the tracker is never far behind."""
+    return [Behind(float(second), sink(second), 300) for second in range(40)]
+
+
 def test_a_backlog_that_rises_and_falls_does_not_grow() -> None:
     """Only what is left over counts: by the second, of whichever is further behind."""
-    steady = [Behind(float(second), 500 + 400 * (second % 2), 300) for second in range(40)]
-    falling_behind = [Behind(float(second), 500, 100 * second) for second in range(40)]
+    rising_and_falling, growing = (
+        behind(lambda second: 5_000 + 4_000 * (second % 2)),
+        behind(lambda second: 100 * second),
+    )
 
-    assert growth_per_second(steady) == pytest.approx(0.0)
-    assert growth_per_second(falling_behind) == pytest.approx(100.0)
-    assert growth_per_second(steady[:3]) == 0.0
+    assert growth_per_second(rising_and_falling) == pytest.approx(0.0)
+    assert growth_per_second(growing) == pytest.approx(100.0)
+    assert growth_per_second(growing[:3]) == 0.0
+    assert steady(rising_and_falling, rate=1_000)
+    assert not steady(growing, rate=1_000)
+
+
+def test_what_comes_in_during_a_second_is_no_backlog() -> None:
+    """The sink gathers rows before it writes them: looks fall into different places of its round."""
+    assert growth_per_second(behind(lambda second: 10 * second)) == pytest.approx(10.0)
+    assert steady(behind(lambda second: 10 * second), rate=500)
