@@ -45,14 +45,14 @@ class KafkaTopicAdmin:
     def __init__(self, bootstrap: str, timeout_seconds: float, options: Mapping[str, str] | None = None) -> None:
         self._bootstrap = bootstrap
         self._timeout_seconds = timeout_seconds
-        self._said: list[str] = []
+        self._said = said = list[str]()  # a callback that held `self` would leave the client to the garbage collector
         require_listener(bootstrap, min(PROBE_SECONDS, timeout_seconds))
         config: dict[str, Any] = {
             "bootstrap.servers": bootstrap,
             "client.id": "bems-topics",
             "socket.timeout.ms": int(timeout_seconds * 1000),
             "log_level": _QUIET,
-            "error_cb": lambda error: self._said.append(error.str()),
+            "error_cb": lambda error: said.append(error.str()),
             **(options or {}),
         }
         self._client = AdminClient(config)

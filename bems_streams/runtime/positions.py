@@ -32,9 +32,9 @@ def log_ends(config: Mapping[str, Any], places: Iterable[Place], timeout_seconds
     """The extent of each log. Blocking; leaders that move meanwhile are found again until the timeout."""
     asked, end = [TopicPartition(topic, partition) for topic, partition in places], time.monotonic() + timeout_seconds
     while True:
-        admin = AdminClient({**config, "logger": logger})  # type: ignore[dict-item]  # a new one knows today's leaders
         try:
-            return extents(admin, asked, max(ASK_SECONDS, min(end - time.monotonic(), timeout_seconds / ASK_TIMES)))
+            with _admin(config) as admin:  # a new one knows today's leaders
+                return extents(admin, asked, max(ASK_SECONDS, min(end - time.monotonic(), timeout_seconds / ASK_TIMES)))
         except (KafkaException, TimeoutError, PositionError) as error:
             passing = not isinstance(error, KafkaException) or error.args[0].code() in _LEADERLESS
             if not passing or time.monotonic() + ASK_AGAIN_SECONDS > end:
@@ -105,9 +105,16 @@ def stable_positions(
 
 def topic_id(config: Mapping[str, Any], topic: str, timeout_seconds: float) -> bytes:
     """Which topic of that name this is: another one after it was deleted and made anew. Blocking."""
-    admin = AdminClient({**config, "logger": logger})  # type: ignore[dict-item]
-    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
-    return str(asked[topic].result(timeout_seconds).topic_id).encode()
+    with _admin(config) as admin:
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
+        return str(asked[topic].result(timeout_seconds).topic_id).encode()
+
+
+def _admin(config: Mapping[str, Any]) -> AdminClient:
+    """Use as `with _admin(…)`: left to the garbage collector, which may run in the client's own thread, destroying it
+    there makes librdkafka abort the process.
+    """
+    return AdminClient({**config, "logger": logger})  # type: ignore[dict-item]
 
 
 def committed_offsets(
