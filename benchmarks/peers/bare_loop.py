@@ -1,7 +1,8 @@
 """The practical limit of Python: a consumer loop with the product's decoding and folding into a dict, nothing durable.
 
-Run by tracker_peers.py with a task and a CLIENT, one of confluent, aiokafka, raw-confluent, raw-aiokafka;
-the raw ones only count. It commits nothing and publishes nothing. Not here: the work itself (invoices.py).
+Run by tracker_peers.py with a task and a CLIENT, one of confluent, aiokafka, raw-confluent, raw-aiokafka; the raw ones
+only count. It commits nothing and publishes nothing; who started it ends it when nothing comes.
+Not here: the work itself (invoices.py).
 """
 
 import asyncio
@@ -21,7 +22,6 @@ from benchmarks.peers.task import Marks, Task, read_task
 
 BATCH: Final = 10_000
 WAIT_SECONDS: Final = 0.2
-SILENCE_SECONDS: Final = 60.0
 
 Take = Callable[[Any], None]
 """Handle a batch of one client's messages."""
@@ -61,13 +61,14 @@ def drain_confluent(task: Task, marks: Marks, take: Take) -> None:
          "auto.offset.reset": "earliest"}
     )  # fmt: skip
     consumer.assign([TopicPartition(topic, n, 0) for topic in task.topics for n in range(task.partitions)])
-    messages = consumer.consume(BATCH, SILENCE_SECONDS)
-    marks.begin()
-    while messages:
-        take(messages)
-        if marks.add(len(messages)):
-            break
+    begun, done = False, False
+    while not done:
         messages = consumer.consume(BATCH, WAIT_SECONDS)
+        if messages and not begun:
+            marks.begin()
+            begun = True
+        take(messages)
+        done = marks.add(len(messages))
     consumer.close()
 
 
@@ -80,8 +81,7 @@ async def drain_aiokafka(task: Task, marks: Marks, take: Take) -> None:
     await consumer.seek_to_beginning(*places)
     begun, done = False, False
     while not done:
-        async with asyncio.timeout(SILENCE_SECONDS):
-            fetched = await consumer.getmany(timeout_ms=int(WAIT_SECONDS * 1000), max_records=BATCH)
+        fetched = await consumer.getmany(timeout_ms=int(WAIT_SECONDS * 1000), max_records=BATCH)
         if fetched and not begun:
             marks.begin()
             begun = True

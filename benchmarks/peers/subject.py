@@ -18,6 +18,9 @@ from benchmarks.figures import Run
 from benchmarks.peers.task import Mark, Task
 from benchmarks.processes import Meter, with_children
 
+WHOLE: Final = frozenset({"first", "half", "last", "durable"})
+"""The marks of a peer that handled everything."""
+
 LIMIT_SECONDS: Final = 900.0
 LOOK_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 20.0
@@ -109,7 +112,7 @@ def _await_marks(process: ManagedProcess, path: Path, last: str) -> dict[str, Ma
     while True:
         ended = process.exit_code
         marks = read_marks(path)
-        if last in marks:
+        if last in marks and WHOLE.issubset(marks):
             return marks
         if ended is not None:
             raise TimeoutError(f"ended with {ended} after the marks {', '.join(marks) or 'none'}")

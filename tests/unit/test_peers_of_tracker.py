@@ -1,5 +1,6 @@
 """The comparison with other engines: what marks tell, when results are equal, which ratio meets which target."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ from benchmarks.peers.contest import Contest
 from benchmarks.peers.invoices import BadEventError, Invoices
 from benchmarks.peers.kafka_streams_jars import LOCK
 from benchmarks.peers.results import Results
-from benchmarks.peers.subject import Backlog, read_marks, run_of
+from benchmarks.peers.subject import Backlog, Subject, drain, read_marks, run_of
 from benchmarks.peers.targets import OURS, targets
 from benchmarks.peers.task import Mark, Marks, Task
 from benchmarks.tracker_peers import cases_of, line_of, show
@@ -191,3 +192,21 @@ def test_kafka_streams_is_pinned_in_the_version_of_the_broker() -> None:
     assert pinned["kafka-streams"].version == pinned["kafka-clients"].version == kafka_version(pinned_jars())
     assert {"rocksdbjni", "jackson-databind", "ecj"} <= set(pinned)
     assert all(len(jar.sha256) == 64 for jar in pinned.values())
+
+
+def test_a_peer_that_ends_before_the_last_event_is_no_figure(tmp_path: Path) -> None:
+    """A loop that took a short silence for the end wrote every mark but the last."""
+    known = backlog()
+    script = tmp_path / "early.py"
+    script.write_text(
+        "import sys\n"
+        "from benchmarks.peers.task import Marks, read_task\n"
+        "marks = Marks(read_task())\n"
+        "marks.begin()\n"
+        "marks.add(600)\n"
+        "marks.write('durable')\n"
+    )
+    early = Subject("early", "nothing", (sys.executable, "-c", f"import runpy; runpy.run_path({str(script)!r})"))
+
+    with pytest.raises(click.ClickException, match="early ended with 0 after the marks first, half, durable"):
+        drain(early, known.task("group", None, tmp_path), tmp_path)
