@@ -127,7 +127,7 @@ class KafkaProducer:
             self._serving = loop
             loop.call_later(TURN_SECONDS, self._turn, loop)
         await reports.complete
-        self._proofs += any(isinstance(outcome, Appended) for outcome in reports.outcomes)
+        self._proofs += Appended in map(type, reports.outcomes)
         return reports.outcomes
 
     async def publish(self, records: Sequence[OutRecord]) -> Sequence[Appended]:

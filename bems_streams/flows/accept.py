@@ -66,34 +66,35 @@ def split(body: bytes) -> One | Many | Poison:
         return NotJson((Problem("", f"not valid JSON: {error}"),))
 
 
-def decide(raw: bytes, entrance: Entrance, headers: Headers) -> tuple[str, OutRecord] | Poison:
-    """The event's id and the record to append, whose value is `raw` itself."""
-    event = parse_event(raw)
-    if isinstance(event, Poison):
-        return event
-    if event.stage != entrance.stage:
-        return _wrong_stage(event, entrance.stage)
-    return event.event_id, OutRecord(entrance.topic, event.invoice_id.encode(), raw, headers)
-
-
 def _wrong_stage(event: Event, expected: str) -> Poison:
     message = f"is {event.stage!r}, but this address takes {expected!r}; post it to the address of its own stage"
     return WrongStage((Problem("stage", message),))
 
 
 async def accept(raws: Sequence[bytes], entrance: Entrance, headers: Headers, appender: Appender) -> list[Outcome]:
-    """One outcome per item, same order. Good items are appended even when others are bad; none when none is good."""
-    decisions: list[tuple[str, OutRecord] | Poison] = []
-    for start in range(0, len(raws), VALIDATED_AT_ONCE):
-        if start:
+    """One outcome per item, same order. Good items are appended even when others are bad; none when none is good.
+
+    The value of a record is the item itself.
+    """
+    stage, topic = entrance
+    decisions: list[str | Poison] = []  # the id of an event, or what is wrong with it
+    records: list[OutRecord] = []
+    for place, raw in enumerate(raws, 1):
+        event = parse_event(raw)
+        if isinstance(event, Poison):
+            decisions.append(event)
+        elif event.stage != stage:
+            decisions.append(_wrong_stage(event, stage))
+        else:
+            decisions.append(event.event_id)
+            records.append(OutRecord(topic, event.invoice_id.encode(), raw, headers))
+        if place % VALIDATED_AT_ONCE == 0 and place < len(raws):
             await asyncio.sleep(0)
-        decisions += [decide(raw, entrance, headers) for raw in raws[start : start + VALIDATED_AT_ONCE]]
-    records = [decision[1] for decision in decisions if not isinstance(decision, Poison)]
     proofs = iter(await appender.append(records) if records else ())
-    return [decision if isinstance(decision, Poison) else _outcome(decision[0], next(proofs)) for decision in decisions]
+    return [_outcome(decision, next(proofs)) if isinstance(decision, str) else decision for decision in decisions]
 
 
-def _outcome(event_id: str, proof: Appended | NotAppended) -> Outcome:
+def _outcome(event_id: str, proof: Appended | NotAppended) -> Accepted | Unproven:
     if isinstance(proof, NotAppended):
         return Unproven(event_id, proof.reason)
     return Accepted(event_id, proof)

@@ -5,7 +5,6 @@ Not here: what an event must be (domain), the cold routes (cold.py), sockets and
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Final
@@ -92,12 +91,14 @@ class Gateway:
     async def _answer_or_apologise(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, correlation_id: str
     ) -> Answer | Refusal | Gone:
+        ticket = Ticket(self.in_flight)
         try:
-            with self.in_flight.ticket() as ticket:
-                return await self._answer(scope, headers, receive, correlation_id, ticket)
+            return await self._answer(scope, headers, receive, correlation_id, ticket)
         except Exception:
             log.exception("a request failed, correlation_id=%s", correlation_id)
             return Refusal(Kind.INTERNAL, "nothing can be said of your events; sending the same event_id again is safe")
+        finally:
+            ticket.give_back()
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, correlation_id: str, ticket: Ticket
@@ -133,8 +134,9 @@ class Gateway:
             return Refusal(Kind.BUSY, detail, (), (RETRY_SOON,))
         record_headers = (("correlation-id", correlation_id.encode()), self._cell_header)
         outcomes = await accept(raws, entrance, record_headers, self._appender)
-        for kind, events in Counter(map(type, outcomes)).items():
-            self._count(entrance, OUTCOMES.get(kind, "rejected"), events)
+        kinds = [*map(type, outcomes)]
+        for kind in set(kinds):
+            self._count(entrance, OUTCOMES.get(kind, "rejected"), kinds.count(kind))
         return one_answer(outcomes[0], self._cell) if isinstance(parts, One) else batch_answer(outcomes, self._cell)
 
     def _no_entrance(self, path: str) -> Refusal:

@@ -4,8 +4,6 @@ Not here: what a refused sender is told (problems.py).
 """
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,6 @@ class InFlight:
         self.events = 0
         self.bytes = 0
 
-    def ticket(self) -> "Ticket":
-        """The share of one request; use it as a context manager, so that it is given back whatever happens."""
-        return Ticket(self)
-
     def take(self, events: int, size_bytes: int) -> bool:
         """Take room, or False without taking any when there is too little."""
         limits = self._limits
@@ -55,7 +49,7 @@ class InFlight:
 
 
 class Ticket:
-    """What one request holds."""
+    """What one request holds. Give it back whatever happens."""
 
     __slots__ = ("_events", "_room", "_size_bytes")
 
@@ -76,11 +70,7 @@ class Ticket:
         self._events += events * taken
         return taken
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def give_back(self) -> None:
+        """The request is over."""
         self._room.give_back(self._events, self._size_bytes)
         self._events = self._size_bytes = 0

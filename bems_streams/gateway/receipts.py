@@ -3,7 +3,6 @@
 Not here: how events become durable (flows/accept.py).
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -82,11 +81,15 @@ def one_answer(outcome: Outcome, cell: str) -> Answer | Refusal:
 
 def batch_answer(outcomes: Sequence[Outcome], cell: str) -> Answer:
     """For a body that is an array: 202, 400 or 503 when all went the same way, else 207."""
-    items = [_item(outcome, f"#/{place}", cell) for place, outcome in enumerate(outcomes)]
-    statuses = Counter(item.status for item in items)
-    report = BatchReport(accepted=statuses[202], rejected=statuses[400], unavailable=statuses[503], items=items)
-    status = next(iter(statuses)) if len(statuses) == 1 else 207
-    return Answer(status or 207, msgspec.json.encode(report), (RETRY_LATER,) if statuses[503] else ())
+    items = [
+        receipt(outcome, cell, 202) if isinstance(outcome, Accepted) else _problem(outcome, f"#/{place}")
+        for place, outcome in enumerate(outcomes)
+    ]
+    statuses = [item.status for item in items]
+    accepted, rejected, unproven = (statuses.count(status) for status in (202, 400, 503))
+    report = BatchReport(accepted=accepted, rejected=rejected, unavailable=unproven, items=items)
+    status = statuses[0] if statuses.count(statuses[0]) == len(statuses) else None
+    return Answer(status or 207, msgspec.json.encode(report), (RETRY_LATER,) if unproven else ())
 
 
 def refusal_answer(refusal: Refusal, instance: str, correlation_id: str) -> Answer:
@@ -106,9 +109,7 @@ def _refusal(outcome: Poison | Unproven, base: str) -> Refusal:
     return Refusal(Kind.INVALID_EVENT, f"{outcome.code}: correct what `problems` names and send it again", problems)
 
 
-def _item(outcome: Outcome, base: str, cell: str) -> Receipt | ProblemDocument:
-    if isinstance(outcome, Accepted):
-        return receipt(outcome, cell, status=202)
+def _problem(outcome: Poison | Unproven, base: str) -> ProblemDocument:
     refusal = _refusal(outcome, base)
     return ProblemDocument(
         type=refusal.kind.uri,

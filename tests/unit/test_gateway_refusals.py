@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bems_streams.domain.event import MAX_EVENT_BYTES
-from bems_streams.gateway.body import Gzip
+from bems_streams.gateway.body import OVERDUE, Gzip
 from bems_streams.gateway.limits import Limits
 from tests.unit.gateway_kit import JSON_HEADERS, STAGE_TOPICS, Bench, encoded, event, is_problem
 
@@ -147,9 +147,8 @@ async def test_a_batch_over_the_limit_gets_413_that_says_the_limit() -> None:
     assert "at most 4" in reply.json["detail"]
 
 
-async def test_a_body_that_stalls_gets_408() -> None:
-    """A slow sender cannot hold room for ever."""
-    bench = Bench(limits=SMALL)
+async def stall(bench: Bench) -> int:
+    """A request whose body does not come; the status of the answer."""
     status = 0
 
     async def receive() -> dict[str, Any]:
@@ -162,6 +161,37 @@ async def test_a_body_that_stalls_gets_408() -> None:
 
     headers = [(b"content-type", b"application/json")]
     await bench.app({"type": "http", "method": "POST", "path": "/v1/posting/events", "headers": headers}, receive, send)
+    return status
 
-    assert status == 408
+
+async def test_a_body_that_stalls_gets_408() -> None:
+    """A slow sender cannot hold room for ever; who sent it is not cancelled in the end."""
+    bench = Bench(limits=SMALL)
+    request = asyncio.create_task(stall(bench))
+
+    assert await request == 408
+    assert request.cancelling() == 0
     assert bench.app.in_flight.bytes == 0
+
+
+async def test_a_request_that_is_cancelled_while_its_body_comes_is_cancelled() -> None:
+    """The server that stops takes no 408 for an end."""
+    request = asyncio.create_task(stall(Bench()))
+    await asyncio.sleep(0)
+
+    request.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await request
+
+
+async def test_a_request_that_is_cancelled_as_its_time_runs_out_is_cancelled() -> None:
+    """Both at once: the server's wish counts."""
+    request = asyncio.create_task(stall(Bench()))
+    await asyncio.sleep(0)
+
+    request.cancel(OVERDUE)
+    request.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await request
