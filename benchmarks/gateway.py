@@ -1,167 +1,206 @@
-"""What durability costs at the gateway: events a second, latency and CPU, next to a handler that only parses.
+"""What durability costs at the gateway: events a second, latency and CPU, beside parsing only and FastAPI.
 
-Both are measured in turns within one run, because only their ratio says something on a shared machine.
-Run `python -m benchmarks.gateway [--seconds 3] [--rounds 3] [--json FILE]`. Not here: the load itself (http_load.py).
+All servers stand over one broker and are measured in turns, because only ratios say something on a shared machine.
+Run `python -m benchmarks.gateway [--quick] [--json FILE]`. Not here: the load itself (http_load.py).
 """
 
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import click
-import httpx
 import psutil
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bems_streams.adapters.kafka_admin import KafkaTopicAdmin
-from bems_streams.local.kafka import EmbeddedKafka
-from bems_streams.topics import load_catalogue
-from bems_streams.topics_plan import Patience, apply_plan
+from benchmarks.cluster import cluster
 from benchmarks.domain import payload
-from benchmarks.http_load import load, post
+from benchmarks.figures import Case, Run, write_report
+from benchmarks.gateway_peers.line_up import GATEWAY, PARSE_ONLY, SUBJECTS, Subject
+from benchmarks.gateway_peers.servers import Server, serving
+from benchmarks.gateway_peers.targets import BATCH, HALF_LOAD, SINGLE, case_name, targets
+from benchmarks.http_load import Load, load, load_at, post
+from benchmarks.peers.environment import peers_python
+from benchmarks.processes import Meter, only
 
 PATH: Final = "/v1/ingestion/events"
-BATCH: Final = 100
+SIZES: Final = {SINGLE: 1, BATCH: 100, HALF_LOAD: 100}
 WARM_UP_SECONDS: Final = 1.0
+EVENTS: Final = 2_000
 
 
-class Subject(NamedTuple):
-    """A server under load."""
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Servers over one broker, by the name of their subject."""
 
-    name: str
-    port: int
-    process: psutil.Process
+    servers: Mapping[str, Server]
+    broker: psutil.Process
+    connections: int
+    seconds: float
+
+    def measure(self, name: str, load_name: str, events_per_second: float | None = None) -> Run:
+        """One server under one load; at a rate when one is given. ClickException when a request is refused."""
+        server, size = self.servers[name], SIZES[load_name]
+        requests = bodies(size)
+        before = server.loop_cpu_seconds(), _cpu_seconds(self.broker)
+        with Meter(only(server.process.pid)) as meter:
+            if events_per_second is None:
+                seen = load(server.port, requests, self.connections, self.seconds)
+            else:
+                seen = load_at(server.port, requests, self.connections, self.seconds, events_per_second / size)
+        after = server.loop_cpu_seconds(), _cpu_seconds(self.broker)
+        if seen.refused:
+            raise click.ClickException(f"{name}: {seen.refused} of {seen.answers} requests were not accepted")
+        return _run(seen, size, meter, [end - begin for begin, end in zip(before, after, strict=True)])
 
 
-class Figure(NamedTuple):
-    """Medians over the rounds."""
+def _run(seen: Load, size: int, meter: Meter, used: Sequence[float]) -> Run:
+    events = seen.answers * size
+    loop_us, broker_us, sender_us = (1e6 * seconds / events for seconds in (*used, seen.cpu_seconds))
+    return Run(
+        events=events,
+        seconds=seen.seconds,
+        cpu_seconds=meter.usage.cpu_seconds,
+        peak_rss_bytes=meter.usage.peak_rss_bytes,
+        extra={
+            "p50_ms": seen.p50_ms,
+            "p99_ms": seen.p99_ms,
+            "loop_cpu_us_per_event": loop_us,
+            "broker_cpu_us_per_event": broker_us,
+            "sender_cpu_us_per_event": sender_us,
+        },
+    )
 
-    subject: str
-    events_per_request: int
-    requests_per_second: float
-    events_per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us_per_event: float
 
-
-@contextmanager
-def server(name: str, command: Sequence[str]) -> Iterator[Subject]:
-    """A process that prints its address, for the length of a block."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline().rpartition("http://")[2].partition("/")[0].rpartition(":")[2])
-        yield Subject(name, port, psutil.Process(process.pid))
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def bodies(events_per_request: int) -> list[bytes]:
     """Different requests, so that nothing is measured from a cache."""
-    singles = [payload(invoice, 0) for invoice in range(2_000)]
+    singles = [payload(invoice, 0) for invoice in range(EVENTS)]
     if events_per_request == 1:
         return [post(PATH, body) for body in singles]
-    slices = [singles[start : start + events_per_request] for start in range(0, len(singles), events_per_request)]
+    slices = [singles[start : start + events_per_request] for start in range(0, EVENTS, events_per_request)]
     return [post(PATH, b"[" + b",".join(events) + b"]") for events in slices]
 
 
-def measure(subject: Subject, events_per_request: int, connections: int, seconds: float) -> Figure:
-    """One round."""
-    requests = bodies(events_per_request)
-    before = subject.process.cpu_times()
-    seen = load("127.0.0.1", subject.port, requests, connections, seconds)
-    after = subject.process.cpu_times()
-    if seen.refused:
-        raise click.ClickException(f"{subject.name}: {seen.refused} of {seen.answers} requests were not accepted")
-    events = seen.answers * events_per_request
-    cpu_us = 1e6 * (after.user + after.system - before.user - before.system)
-    rate = seen.answers / seen.seconds
-    figures = (rate, rate * events_per_request, seen.p50_ms, seen.p99_ms, cpu_us / events)
-    return Figure(subject.name, events_per_request, *figures)
+@contextmanager
+def bench(subjects: Sequence[Subject], connections: int, seconds: float, progress: Progress) -> Iterator[Bench]:
+    """All servers, over a real broker with the topics of the catalogue."""
+    bar = progress.add_task("", total=None)
+
+    def tell(text: str) -> None:
+        progress.update(bar, description=text)
+
+    python = peers_python(tell)
+    with ExitStack() as held:
+        tell("starting a broker")
+        running = held.enter_context(cluster())
+        folder = Path(running.folder)
+        servers = {}
+        for subject in subjects:
+            tell(f"starting {subject.name}")
+            command = subject.command(running.bootstrap, python)
+            servers[subject.name] = held.enter_context(serving(subject.name, command, folder))
+        progress.remove_task(bar)
+        yield Bench(servers, psutil.Process(running.broker_pids[0]), connections, seconds)
 
 
-def median(figures: Sequence[Figure]) -> Figure:
-    """Of each column over the rounds."""
-    columns = list(zip(*figures, strict=True))
-    return Figure(figures[0].subject, figures[0].events_per_request, *map(statistics.median, columns[2:]))
+def rounds_of(held: Bench, subjects: Sequence[Subject], rounds: int, progress: Progress) -> Mapping[str, list[Run]]:
+    """Every server in turn under every load, the gateway also at half of the batched rate that it reached so far."""
+    turns = [(subject.name, load_name) for load_name in (SINGLE, BATCH) for subject in subjects]
+    bar = progress.add_task("", total=rounds * (len(turns) + 1))
+    warm = Bench(held.servers, held.broker, held.connections, WARM_UP_SECONDS)
+    runs: dict[str, list[Run]] = {}
+    for number in range(rounds):
+        for name, load_name in turns if number % 2 == 0 else turns[::-1]:
+            progress.update(bar, description=case_name(name, load_name))
+            if number == 0:
+                warm.measure(name, load_name)
+            runs.setdefault(case_name(name, load_name), []).append(held.measure(name, load_name))
+            progress.advance(bar)
+        half = case_name(GATEWAY, HALF_LOAD)
+        progress.update(bar, description=half)
+        rate = max(run.events_per_second for run in runs[case_name(GATEWAY, BATCH)]) / 2
+        runs.setdefault(half, []).append(held.measure(GATEWAY, HALF_LOAD, rate))
+        progress.advance(bar)
+    return runs
 
 
-def show(figures: Sequence[Figure], console: Console) -> None:
-    """A table; the last column is the rate in relation to parsing only."""
-    table = Table("subject", "events/request", "requests/s", "events/s", "p50 ms", "p99 ms", "CPU µs/event", "ratio")
-    bare = {figure.events_per_request: figure for figure in figures if figure.subject == "parse only"}
-    for figure in figures:
-        ratio = figure.events_per_second / bare[figure.events_per_request].events_per_second
-        table.add_row(
-            figure.subject,
-            str(figure.events_per_request),
-            f"{figure.requests_per_second:,.0f}",
-            f"{figure.events_per_second:,.0f}",
-            f"{figure.p50_ms:.1f}",
-            f"{figure.p99_ms:.1f}",
-            f"{figure.cpu_us_per_event:.1f}",
-            f"{ratio:.2f}",
-        )
+def cases_of(runs: Mapping[str, list[Run]], subjects: Sequence[Subject], settings: Mapping[str, object]) -> list[Case]:
+    """By load, in the order of the subjects."""
+    loads = [(load_name, subject) for load_name in SIZES for subject in subjects]
+    return [
+        Case(name, subject.measures, {**settings, **subject.settings, "events_per_request": SIZES[load_name]}, found)
+        for load_name, subject in loads
+        if (found := runs.get(name := case_name(subject.name, load_name)))
+    ]
+
+
+COLUMNS: Final = {
+    "events_per_second": "events/s",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "cpu_us_per_event": "CPU µs/event",
+    "loop_cpu_us_per_event": "event loop",
+    "broker_cpu_us_per_event": "broker",
+    "sender_cpu_us_per_event": "load",
+}
+
+
+def show(cases: Sequence[Case], console: Console) -> None:
+    """Medians. `loop alone`: what one core would do if only the event loop ran. Ratios are to parsing only."""
+    table = Table("", *COLUMNS.values(), "loop alone", "rate ratio", "CPU ratio", title="gateway")
+    bare = {case.settings["events_per_request"]: case for case in cases if case.name.startswith(PARSE_ONLY)}
+    for case in cases:
+        cells = []
+        for figure in COLUMNS:
+            value = case.spread(figure).median
+            cells.append(f"{value:,.0f}" if value >= 1000 else f"{value:,.1f}")
+        beside = bare[case.settings["events_per_request"]]
+        rate = case.spread("events_per_second").median / beside.spread("events_per_second").median
+        cpu = beside.spread("cpu_us_per_event").median / case.spread("cpu_us_per_event").median
+        ceiling = 1e6 / case.spread("loop_cpu_us_per_event").median
+        table.add_row(case.name, *cells, f"{ceiling:,.0f}", f"{rate:.2f}", f"{cpu:.2f}")
     console.print(table)
 
 
-@contextmanager
-def subjects() -> Iterator[list[Subject]]:
-    """A gateway over a real broker, and the handler to compare it with."""
-    with ExitStack() as held:
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
-        kafka = held.enter_context(EmbeddedKafka(folder))
-        apply_plan(load_catalogue(), KafkaTopicAdmin(kafka.bootstrap, 10), Patience(30))
-        command = ["-c", "from bems_streams.cli.main import main; main()", "gateway", "--port", "0"]
-        gateway = held.enter_context(server("gateway", [*command, "--bootstrap", kafka.bootstrap]))
-        bare = held.enter_context(server("parse only", ["-m", "benchmarks.parse_only"]))
-        await_ready(gateway.port)
-        yield [bare, gateway]
-
-
-def await_ready(port: int) -> None:
-    """Return once the gateway takes events."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10) as client:
-        for _ in range(100):
-            if client.get("/readyz").status_code == 200:
-                return
-            time.sleep(0.1)
-    raise click.ClickException("the gateway did not become ready within 10 s")
-
-
 @click.command()
-@click.option("--seconds", type=float, default=3.0, show_default=True, help="Of each round.")
-@click.option("--rounds", type=int, default=3, show_default=True, help="Per subject; medians are shown.")
-@click.option("--connections", type=int, default=64, show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the figures here.")
-def main(seconds: float, rounds: int, connections: int, json_path: Path | None) -> None:
-    """Measure the gateway next to a handler that only parses."""
+@click.option("--seconds", type=float, default=4.0, show_default=True, help="Of each run.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are shown.")
+@click.option("--connections", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--only", multiple=True, metavar="NAME", help="Only peers whose names begin so; may be repeated.")
+@click.option("--quick", is_flag=True, help="One round of a second each: shows that all works, measures roughly.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here.")
+def main(
+    seconds: float, rounds: int, connections: int, only: Sequence[str], *, quick: bool, json_path: Path | None
+) -> None:
+    """Measure the gateway beside others that take the same events."""
+    if quick:
+        seconds, rounds = 1.0, 1
+    needed = (GATEWAY, PARSE_ONLY)
+    subjects = [each for each in SUBJECTS if not only or each.name in needed or each.name.startswith(tuple(only))]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, transient=True, refresh_per_second=1) as progress,
+        bench(subjects, connections, seconds, progress) as held,
+    ):
+        runs = rounds_of(held, subjects, rounds, progress)
+    settings = {"connections": connections, "seconds": seconds, "partitions": 12, "brokers": 1}
+    cases = cases_of(runs, subjects, settings)
     console = Console()
-    figures = []
-    with subjects() as both:
-        for events_per_request in (1, BATCH):
-            for subject in both:
-                measure(subject, events_per_request, connections, WARM_UP_SECONDS)
-            seen = [[measure(s, events_per_request, connections, seconds) for s in both] for _ in range(rounds)]
-            figures += [median(turns) for turns in zip(*seen, strict=True)]
-    show(figures, console)
-    report = {"cpus": os.cpu_count(), "connections": connections, "figures": [f._asdict() for f in figures]}
-    text = json.dumps(report, indent=2)
-    if json_path is None:
-        console.print_json(text)
-    else:
-        json_path.write_text(text)
+    show(cases, console)
+    reached = targets(cases)
+    for target in reached:
+        verdict = "met   " if target.met else "MISSED"
+        console.print(f"{verdict}  {target.name}: {target.value:,.2f}, {target.direction} {target.goal:g}")
+    if json_path is not None:
+        write_report(json_path, cases, reached)
 
 
 if __name__ == "__main__":
