@@ -5,7 +5,7 @@ Each part of the state is a maximum, a minimum, a sum over distinct events, or a
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -41,11 +41,14 @@ def fold(state: InvoiceState, event: Event, accepted_us: int, journey: Journey) 
     return True
 
 
-def fold_all(state: InvoiceState, arrivals: Iterable[tuple[Event, int]], journey: Journey) -> list[bool]:
+def fold_all(state: InvoiceState, arrivals: Sequence[tuple[Event, int]], journey: Journey) -> list[bool]:
     """`fold` for several events of one invoice, each with its `accepted_us`: the same state and answers, sooner.
 
     Facts are taken from the last event first: of those before it, only what it does not say need be looked at.
+    Raises like `fold`; by then, events before the one at fault are applied.
     """
+    if len(arrivals) == 1:
+        return [fold(state, *arrivals[0], journey)]
     by_name, rank, new, learning = journey.by_name, journey.rank, [], []
     for event, accepted_us in arrivals:
         code = by_name[event.stage].code
