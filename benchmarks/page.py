@@ -15,7 +15,7 @@ from benchmarks.report import COLUMNS, Document
 MORE_STYLE: Final = (
     ":root { --peer: #a9b4bf; } @media (prefers-color-scheme: dark) { :root { --peer: #56636f; } }"
     "figure { margin: 12px 0; } figure svg { max-width: 900px; } "
-    ".doubt { color: var(--bad); } td b { font-weight: 600; }"
+    ".doubt { color: var(--bad); } td b { font-weight: 600; } td.kept, td.lost { white-space: nowrap; }"
 )
 
 

@@ -36,6 +36,7 @@ VARIABLES: Final = {
 }
 LINES: Final = (OURS, GOOD, BAD, "#8a5cc2", SOFT)
 LOG_FROM: Final = 25.0
+DECADE: Final = 10.0
 """A scale by powers of ten where the largest value is so many times the smallest."""
 STYLE: Final[dict[Any, Any]] = {  # matplotlib types its keys as one long Literal
     "svg.fonttype": "none",
@@ -61,11 +62,11 @@ Cases = Sequence[Mapping[str, Any]]
 
 
 def drawings(benchmark: Benchmark, cases: Cases) -> Sequence[Figure]:
-    """The plots of one benchmark for which its cases have figures."""
+    """The plots of one benchmark for which there is something to compare."""
     found = []
     for plot in benchmark.plots:
         chosen = [case for case in cases if plot.figure in case and _chosen(plot, case)]
-        if chosen:
+        if len(chosen) > 1:
             with mpl.rc_context(STYLE):
                 draw = _bars(plot, benchmark, chosen) if isinstance(plot, Bars) else _curve(plot, chosen)
             found.append(draw)
@@ -124,10 +125,9 @@ def _bars(plot: Bars, benchmark: Benchmark, cases: Cases) -> Figure:
 
 
 def _scale(axes: Axes, plot: Bars, medians: Sequence[float]) -> None:
-    least = min(medians)
-    if least > 0 and max(medians) / least > LOG_FROM:
+    if _wide(medians, LOG_FROM):
         axes.set_xscale("log")
-        axes.set_xlim(left=least / 2)
+        axes.set_xlim(left=min(medians) / 2)
     axes.set_xlabel(f"{plot.unit}, {axes.get_xscale()} scale" if axes.get_xscale() == "log" else plot.unit)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid(axis="x")
@@ -146,19 +146,26 @@ def _curve(plot: Curve, cases: Cases) -> Figure:
         )
         axes.plot(xs, median, marker="o", markersize=4, color=colour, label=kind)
         axes.fill_between(xs, low, high, color=colour, alpha=0.18, linewidth=0)
-    places = [float(case["settings"][plot.over]) for case in cases]
-    if min(places) > 0 and max(places) > LOG_FROM * min(places):
+    if _wide([float(case["settings"][plot.over]) for case in cases], DECADE):
         axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    if _wide([case[plot.figure]["median"] for case in cases], LOG_FROM):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_xlabel(plot.over_unit)
     axes.set_ylabel(plot.unit)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid()
     if len(lines) > 1:
-        axes.legend()
+        figure.legend(loc="outside right upper")
     axes.set_title(plot.title, color=INK)
     return figure
+
+
+def _wide(values: Sequence[float], times: float) -> bool:
+    """Whether they differ by so much that only a scale by powers of ten shows all."""
+    return min(values) > 0 and max(values) / min(values) >= times
 
 
 def _kind(plot: Curve, case: Mapping[str, Any]) -> str:

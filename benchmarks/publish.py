@@ -53,7 +53,9 @@ def targets_table(latest: Mapping[str, Any]) -> str:
     """Every target, by benchmark, with the day on which it was measured."""
     found = [target for each in latest.values() for target in each["targets"]]
     met = sum(target["met"] for target in found)
-    return f"{met} of {len(found)} targets are met.\n\n{report.targets_markdown(found)}"
+    short = [name for name, each in latest.items() if each["quick"]]
+    told = f" Measured by short runs only: {', '.join(short)}." if short else ""
+    return f"{met} of {len(found)} targets are met.{told}\n\n{report.targets_markdown(found)}"
 
 
 def cases_table(latest: Mapping[str, Any], name: str) -> str:

@@ -54,8 +54,18 @@ CURVES_OF_GROWTH: Final = (
 )
 
 BENCHMARKS: Final = (
-    Benchmark("domain", "what parsing, folding and encoding an event costs"),
-    Benchmark("tracker", "one tracker process on a backlog", (Bars("Tracker: CPU per event", *CPU),)),
+    Benchmark("domain", "what parsing, folding and encoding an event costs", (Bars("CPU per operation", *CPU),)),
+    Benchmark(
+        "gateway",
+        "durable acceptance over HTTP, beside parsing only and FastAPI",
+        (
+            Bars("One event in a request: CPU per event", *CPU, {"events_per_request": 1}),
+            Bars("100 events in a request: CPU per event", *CPU, {"events_per_request": 100}),
+            Bars("Answered after, 99 %", "p99_ms", "ms"),
+        ),
+        ("parse", "bare", "fastapi"),
+    ),
+    Benchmark("tracker", "one tracker process on a backlog"),
     Benchmark(
         "tracker_peers",
         "the tracker beside other engines that do the same work, on one broker, in turns",
@@ -106,6 +116,9 @@ BENCHMARKS: Final = (
         "deadlines",
         "deadline scans against what is due and what is open",
         (Curve("A scan against open invoices", "scan_us", "µs", "open_invoices", "open invoices"),),
+    ),
+    Benchmark(
+        "memory", "a tracker's memory against the bound it is given", (Bars("Peak memory", "peak_rss_bytes", "MB"),)
     ),
     Benchmark(
         "visibility",

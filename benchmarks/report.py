@@ -100,9 +100,8 @@ def targets_markdown(targets: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| target | measured | goal | | what bounds it |", "|---|---|---|---|---|"]
     for target in targets:
         told = f"**{verdict(target)}**" if not target["met"] else verdict(target)
-        lines.append(
-            f"| {target['name']} | {number(target['value'])} | {goal(target)} | {told} | {target['bounded_by']} |"
-        )
+        cells = [target["name"], number(target["value"]), goal(target), told, target["bounded_by"]]
+        lines.append(_row(cells))
     return "\n".join(lines)
 
 
@@ -112,8 +111,12 @@ def cases_markdown(cases: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     for case in cases:
         cells = [case["name"], *(spread(case, figure) for figure, _ in COLUMNS), further(case)]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(_row(cells))
     return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def markdown(found: Document) -> str:
