@@ -11,6 +11,10 @@ from bems_streams.runtime.work import coalesced
 
 MAX_RECORDS = 8000
 WATCH_SECONDS = 1.0
+PACE_SECONDS = 0.25
+"""Between two transactions while little waits: each is 6 requests for every partition number. At 2,000 events/s, 4
+a second instead of 7 to 13. States appear later by half of it on average; events do not.
+"""
 
 
 def add_tracker(app: Any, channel: Any, ownership: Ownership, track: Track, watch: Watch) -> None:
@@ -18,7 +22,7 @@ def add_tracker(app: Any, channel: Any, ownership: Ownership, track: Track, watc
 
     @app.agent(channel, name="tracker")
     async def tracker(stream: Any) -> None:
-        async for work in coalesced(app, stream, MAX_RECORDS):
+        async for work in coalesced(app, stream, MAX_RECORDS, PACE_SECONDS):
             async with work, ownership.hold(work):
                 await deliver(track, [batch.records for batch in work.batches])
 
