@@ -5,6 +5,7 @@ that came to other states, lost one, or did not commit, fails the run. Not here:
 against the targets (peers/targets.py), the tracker's own figures (tracker.py).
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,7 +157,7 @@ def subjects_of(folder: Path, progress: Progress) -> list[Subject]:
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--only", multiple=True, metavar="NAME", help="Only peers whose names begin so; may be repeated.")
 @click.option("--no-status", "no_status", is_flag=True, help="Also in a short run: each engine without statuses too.")
-@click.option("--quick", is_flag=True, help="One short round: shows that all works, measures roughly.")
+@click.option("--quick", is_flag=True, help="One short round: shows that all works; a JVM is cold in it.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here.")
 def main(
     events: int | None,
@@ -182,7 +183,7 @@ def main(
             cases = cases_of(runs, line, common)
             if json_path is not None:  # after each round: what was measured so far survives a Ctrl-C
                 write_report(json_path, cases, targets(cases))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     show(cases, console)
     for target in targets(cases):
         console.print(
