@@ -31,13 +31,6 @@ class AgentMetrics:
         self.agent = agent
         events = Counter("bems_agent_events", "Records by outcome.", ["agent", "stage", "outcome"], registry=registry)
         dead = Counter("bems_agent_dead_letters", "Dead letters by code.", ["agent", "code"], registry=registry)
-        batch = Histogram(
-            "bems_agent_batch_seconds",
-            "One batch, from decode to ack.",
-            ["agent"],
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
         lag = Gauge(
             "bems_agent_lag_events",
             "Records behind the end of the topic.",
@@ -50,7 +43,6 @@ class AgentMetrics:
         lane = Gauge("bems_agent_lane_records", "Records that wait in a lane.", ["agent", "lane"], registry=registry)
         self._events, self._dead, self._lag = events, dead, lag
         self._retries, self._pauses, self._paused, self._lane = retries, pauses, paused.labels(agent), lane
-        self.batch_seconds = batch.labels(agent)
         self.visibility_seconds = BulkHistogram(
             "bems_agent_visibility_seconds", "Acceptance to durable.", LATENCY_BUCKETS, registry
         )
