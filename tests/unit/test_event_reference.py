@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bems_streams.domain.event import DECIMAL_FIELDS, MONEY_FIELDS, Event, instant, instants, microseconds, parse_event
+from bems_streams.domain.event import (
+    DECIMAL_FIELDS,
+    IDENTIFIERS,
+    MONEY_FIELDS,
+    Event,
+    instant,
+    instants,
+    microseconds,
+    parse_event,
+)
 from bems_streams.domain.failures import InvalidEvent, Poison
 from tests.unit.test_event import NO_AMOUNT, WHOLE, mangled, payload
 
@@ -119,6 +128,22 @@ def test_the_fast_way_reads_what_the_slow_way_reads(
 def test_no_bytes_are_read_in_two_ways(raw: bytes) -> None:
     """Nor does an accident to the bytes tell them apart."""
     same_both_ways(raw)
+
+
+@pytest.mark.parametrize("name", IDENTIFIERS)
+@pytest.mark.parametrize("character", ["\x7f", "\x80", "\u200b", "\n", "\x00", "é", "\\", "~", " "])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_character_counts_the_same_escaped_or_not(name: str, character: str, ascii_only: bool) -> None:
+    """Each of those that may not be in a name, and the nearest that may, in every way to write it."""
+    same_both_ways(json.dumps(WHOLE | {name: f"A{character}1"}, ensure_ascii=ascii_only).encode())
+
+
+@pytest.mark.parametrize("day", ["1969-12-31", "1970-01-01", "1970-01-02", "2199-12-30", "2199-12-31", "2200-01-01"])
+@pytest.mark.parametrize("time", ["00:00:00", "12:00:00", "23:59:59.999999"])
+@pytest.mark.parametrize("offset", ["Z", "+00:00", "-00:00", "+23:59", "-23:59", "+14:00", "-12:00"])
+def test_the_first_and_the_last_year_are_those_of_the_sender(day: str, time: str, offset: str) -> None:
+    """Its own year counts, not the one in UTC."""
+    same_both_ways(payload(WHOLE | {"occurred_at": f"{day}T{time}{offset}"}))
 
 
 @pytest.mark.parametrize("name", [*DECIMAL_FIELDS, "invoice_date"])
