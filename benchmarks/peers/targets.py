@@ -22,8 +22,8 @@ _TRANSACTION: Final = (
 )
 
 _COMPILED: Final = (
-    "decode and fold in Python: the bare loop, which does nothing else, costs about as much as all of a compiled engine "
-    "once that is warm"
+    "decode and fold in Python: the bare loop, which does nothing else, costs about as much as all of a compiled "
+    "engine once that is warm"
 )
 
 
