@@ -13,7 +13,7 @@ import uvloop
 from bems_streams.domain.event import Event, parse_event
 from bems_streams.flows.accept import Many, One, split
 from bems_streams.gateway.http import http_config
-from bems_streams.gateway.server import listen
+from bems_streams.gateway.server import collect_less_garbage, listen
 
 ASGIMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[ASGIMessage]]
@@ -60,6 +60,7 @@ def serve(application: Callable[[ASGIMessage, Receive, Send], Awaitable[None]]) 
     listener = listen("127.0.0.1", 0)
     print(f"serving: http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
     config = http_config(application, log_level="error")
+    collect_less_garbage()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(uvicorn.Server(config).serve(sockets=[listener]))
 

@@ -19,6 +19,7 @@ from bems_streams.ports import Appended, NotAppended, OutRecord, PublishFailedEr
 log = logging.getLogger(__name__)
 
 TURN_SECONDS: Final = 0.001
+SLOW_TURN_SECONDS: Final = 0.004
 IDLE_SECONDS: Final = 0.5
 PURGE_SECONDS: Final = 5.0
 
@@ -93,10 +94,11 @@ class ProducerConfig:
 class KafkaProducer:
     """Fulfils Appender and Publisher. Call from event loops.
 
-    While records are under way, the event loop that appended them asks for their reports every millisecond: a thread
-    that did it would fight with the loop for the interpreter over each record (docs/performance/gateway.md). A thread
-    is there for what must not wait for a loop, or must not hold one up: errors and logs while nothing is under way,
-    and the end of a client that librdkafka declares unusable. That one is replaced; what it held is NotAppended.
+    While records are under way, the event loop that appended them asks for their reports every few milliseconds: a
+    thread that did it would fight with the loop for the interpreter over each record (docs/performance/gateway.md).
+    A thread is there for what must not wait for a loop, or must not hold one up: errors and logs while nothing is
+    under way, and the end of a client that librdkafka declares unusable. That one is replaced; what it held is
+    NotAppended.
 
     Topics must have message.timestamp.type=LogAppendTime: without the broker's time there is no proof.
     """
@@ -125,7 +127,7 @@ class KafkaProducer:
         self._queue(records, reports)
         if self._serving is None or self._serving.is_closed():
             self._serving = loop
-            loop.call_later(TURN_SECONDS, self._turn, loop)
+            loop.call_later(TURN_SECONDS, self._turn, loop, TURN_SECONDS)
         await reports.complete
         self._proofs += Appended in map(type, reports.outcomes)
         return reports.outcomes
@@ -187,12 +189,15 @@ class KafkaProducer:
                 retriable = error.retriable() or error.fatal()
                 reports.settle(place, NotAppended(f"not written: {words(error)}", retriable))
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the event loop: whatever is there, without waiting; again as long as anything is under way."""
+    def _turn(self, loop: asyncio.AbstractEventLoop, after_seconds: float) -> None:
+        """On the event loop: whatever is there, without waiting; again as long as anything is under way.
+
+        Less often while nothing comes: a broker that takes long is not asked for its answer a hundred times.
+        """
         self._turns += 1
-        self._serve()
+        after_seconds = TURN_SECONDS if self._serve() else min(2 * after_seconds, SLOW_TURN_SECONDS)
         if len(self._client) and not self._stopping:
-            loop.call_later(TURN_SECONDS, self._turn, loop)
+            loop.call_later(after_seconds, self._turn, loop, after_seconds)
         else:
             self._serving = None
 
@@ -208,13 +213,15 @@ class KafkaProducer:
             self._attention.wait(IDLE_SECONDS)
             self._attention.clear()
 
-    def _serve(self) -> None:
+    def _serve(self) -> int:
+        """How many reports and errors there were."""
         try:
-            self._client.poll(0)
+            return self._client.poll(0)
         except KafkaException as failure:
             self._on_error(failure.args[0])
         except Exception:
             log.exception("a delivery callback failed; going on, because others wait for theirs")
+        return 1
 
     def _replace_client(self) -> None:
         log.error("the producer is unusable after a fatal error: giving up what it holds and starting another")

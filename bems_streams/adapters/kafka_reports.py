@@ -44,12 +44,13 @@ class Reports:
         kind, moment_ms = message.timestamp()
         if error is not None:
             reason = f"may or may not be written: {words(error)}"
-            self.settle(place, NotAppended(reason, retriable=error.code() not in _REFUSED))
+            outcome: Appended | NotAppended = NotAppended(reason, retriable=error.code() not in _REFUSED)
         elif offset is None or offset < 0 or kind != TIMESTAMP_LOG_APPEND_TIME:
-            self.settle(place, UNKNOWN)
+            outcome = UNKNOWN
         else:
             at = Coordinates(self._records[place].topic, message.partition() or 0, offset)
-            self.settle(place, Appended(at, moment_ms * 1000))
+            outcome = Appended(at, moment_ms * 1000)
+        self.settle(place, outcome)
 
     def settle(self, place: int, outcome: Appended | NotAppended) -> None:
         """The outcome of the record at `place`, once."""

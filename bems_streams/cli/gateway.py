@@ -29,7 +29,7 @@ from bems_streams.gateway.cold import cold_routes
 from bems_streams.gateway.limits import Limits
 from bems_streams.gateway.lookup import Lookup
 from bems_streams.gateway.openapi import openapi
-from bems_streams.gateway.server import Running, listen, serve
+from bems_streams.gateway.server import Running, collect_less_garbage, listen, serve
 from bems_streams.health import Health, HealthServer
 from bems_streams.logs import setup_logs
 from bems_streams.metrics import GatewayMetrics
@@ -117,6 +117,7 @@ def command(
         check = _check(loaded, reach.bootstrap, producer)
         grace_seconds = delivery_timeout_seconds + ANSWER_SECONDS
         running = Running(availability, check, partial(producer.close, FLUSH_SECONDS), grace_seconds)
+        collect_less_garbage()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(app, listener, running))
 

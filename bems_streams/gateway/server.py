@@ -5,6 +5,7 @@ Not here: which parts it is made of (cli/gateway.py).
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import signal
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 IDLE_CONNECTION_SECONDS = 75  # longer than load balancers keep connections, so that they close first
 BACKLOG = 2048
+COLLECT_AFTER_OBJECTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,17 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket. OSError when the address is taken or not of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def collect_less_garbage() -> None:
+    """What the process is made of stays; what requests leave is freed by reference counts, cycles are rare.
+
+    By default Python looks for cycles whenever 700 objects are there that were not before, which a few requests that
+    wait for the broker are: 8 of the 60 us of a request, 2.4 of the 12 us of an event in a batch. For all the process.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
 
 
 async def serve(app: Gateway, listener: socket.socket, running: Running) -> None:
