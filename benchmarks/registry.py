@@ -111,6 +111,12 @@ BENCHMARKS: Final = (
         (Bars("Restoring an empty disk", "events_per_second", "rows/s"),),
     ),
     Benchmark("restart", "kill -9 of a tracker to processing again, warm disk"),
+    Benchmark(
+        "sink",
+        "each store beside the bare bulk upsert of the same rows, and the sink process on it",
+        (Bars("Sink: CPU per row", *CPU),),
+        ("sqlite, bare",),
+    ),
     Benchmark("growth", "tracker CPU per event against open invoices and partitions", CURVES_OF_GROWTH),
     Benchmark(
         "deadlines",
