@@ -9,7 +9,9 @@ from bems_streams.runtime.failfast import fail_fast
 from bems_streams.runtime.ownership import Ownership
 from bems_streams.runtime.work import coalesced
 
-MAX_RECORDS = 8000
+MAX_RECORDS = 32_000
+"""In a backlog, the more events of an invoice come together, the fewer states and status records are written: 0.17 of
+each per event instead of 0.36 at 8,000, and 19 µs of CPU per event instead of 23."""
 WATCH_SECONDS = 1.0
 PACE_SECONDS = 0.25
 """Between two transactions while little waits: each is 6 requests for every partition number. At 2,000 events/s, 4

@@ -26,13 +26,13 @@ from bems_streams.runtime.holding import Holding
 class BatchSettings:
     """How much a consumer takes at once. DEPTH keeps one partition from taking the place of all others.
 
-    RECORDS bounds memory, whatever the number of partitions: four times what a tracker takes at once, so that it never
-    waits for the next. What one fetch returns comes on top.
+    RECORDS bounds memory, whatever the number of partitions: twice what a tracker takes at once, so that the next is
+    there when it is done with one. What one fetch returns comes on top.
     """
 
     BATCH_RECORDS = 1000
     DEPTH = 4
-    RECORDS = 32_000
+    RECORDS = 64_000
 
 
 class NoClearOnResume(FlowControlEvent):
@@ -65,6 +65,7 @@ class BatchConsumer(driver.Consumer):
     commits whether Faust commits offsets; False where a fenced transaction does
     dense   topics written without transactions and never compacted, where a gap means lost records
     holding lanes, whose records are delivered when they are due
+    handed_over  set unless the batches of one fetch are being delivered, which belong together
     """
 
     RebalanceListener = BatchListener
@@ -80,6 +81,8 @@ class BatchConsumer(driver.Consumer):
         self._expected: dict[TP, int] = {}
         self._reached: Mapping[TP, int] = {}
         self._room = asyncio.Event()
+        self.handed_over = asyncio.Event()
+        self.handed_over.set()
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> BatchThread:
@@ -189,7 +192,11 @@ class BatchConsumer(driver.Consumer):
             fetched: Any = await self._getmany(active_partitions=roomy, timeout=FETCH_MAX_WAIT_MS / 1000)
             if fetched:
                 seek_count, records, reached = fetched
-                await self._deliver_all(epoch, seek_count, records)
+                self.handed_over.clear()
+                try:
+                    await self._deliver_all(epoch, seek_count, records)
+                finally:
+                    self.handed_over.set()
                 if epoch == self.epoch:
                     self._reached = reached
 

@@ -57,6 +57,8 @@ async def coalesced(app: Any, stream: Any, max_records: int, pace_seconds: float
     """Everything that waits on `stream`, as one piece of work of at most about `max_records` records, again and again.
 
     While one piece is in progress the next ones gather, so a slow broker makes transactions larger, not more numerous.
+    What was fetched together goes into one piece: a transaction for each of its partitions would cost as much as one
+    for all of them.
     Pieces begin at least `pace_seconds` apart unless `max_records` wait: at mid load most of what an event costs is its
     share of a piece. What comes after a rest is taken at once.
     """
@@ -79,6 +81,7 @@ async def coalesced(app: Any, stream: Any, max_records: int, pace_seconds: float
             arrived.clear()
             if not waiting:
                 await arrived.wait()
+            await app.consumer.handed_over.wait()
             early_seconds = next_at - loop.time()
             if early_seconds > 0 and sum(len(event.value) for event in waiting) < max_records:
                 await asyncio.sleep(early_seconds)

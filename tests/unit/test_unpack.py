@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bems_streams.ports import Coordinates, RawRecord
-from bems_streams.runtime.unpack import fetched, unpack
+from bems_streams.runtime.unpack import TAKE_RECORDS, fetched, unpack
 
 TP = TopicPartition("invoices.posting", 3)
 ABORT, COMMIT = b"\0\0\0\0", b"\0\0\0\1"
@@ -185,12 +185,16 @@ class Arrived:
 
 async def test_no_more_is_unpacked_at_once_than_is_handled_at_once() -> None:
     """What has arrived of a hundred partitions stays compressed until its turn; what came first comes first."""
-    fetcher: Any = Arrived(20)
+    at_once = TAKE_RECORDS // 1000
+    there = 2 * at_once + 4
+    fetcher: Any = Arrived(there)
 
-    first = await fetched(fetcher, range(20), 0.0)
-    second = await fetched(fetcher, range(20), 0.0)
-    third = await fetched(fetcher, range(20), 0.0)
+    first = await fetched(fetcher, range(there), 0.0)
+    second = await fetched(fetcher, range(there), 0.0)
+    third = await fetched(fetcher, range(there), 0.0)
 
-    assert [list(each) for each in (first, second, third)] == [list(range(8)), list(range(8, 16)), list(range(16, 20))]
+    assert list(first) == list(range(at_once))
+    assert list(second) == list(range(at_once, 2 * at_once))
+    assert list(third) == list(range(2 * at_once, there))
     assert {len(records) for each in (first, second, third) for records in each.values()} == {1000}
-    assert await fetched(fetcher, range(20), 0.0) == {}
+    assert await fetched(fetcher, range(there), 0.0) == {}

@@ -73,6 +73,23 @@ async def test_all_that_waits_is_taken_together() -> None:
     await running.loop.aclose()
 
 
+async def test_what_was_fetched_together_becomes_one_piece() -> None:
+    """While batches of one fetch are still coming, the first of them does not go into a transaction of its own."""
+    running = Running()
+    running.app.consumer.handed_over.clear()
+    running.put(0)
+    piece = asyncio.ensure_future(running.next())
+    await settle()
+    assert not piece.done()
+
+    running.put(1, 2)
+    await settle()
+    running.app.consumer.handed_over.set()
+
+    assert offsets(await piece) == [0, 1, 2]
+    await running.loop.aclose()
+
+
 async def test_one_piece_has_at_most_about_as_many_records_as_asked_for() -> None:
     """Batches are not split: the one that reaches the limit is the last."""
     running = Running(max_records=4)

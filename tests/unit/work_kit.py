@@ -50,6 +50,8 @@ class Consumer:
     def __init__(self) -> None:
         self.epoch = 1
         self.pipeline = Pipeline()
+        self.handed_over = asyncio.Event()
+        self.handed_over.set()
         self.acked: list[Batch] = []
         self.abandoned: list[Batch] = []
 
