@@ -4,6 +4,7 @@ Run `python -m benchmarks.sink [--quick] [--json FILE]`. Rates share a disk with
 of interleaved runs. Not here: stores (sink_store.py), rows (sink_rows.py), the process (sink_process.py).
 """
 
+import gc
 import statistics
 import tempfile
 from collections import defaultdict
@@ -19,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from agents.sink import MAX_RECORDS, PACE_SECONDS
+from bems_streams.runtime.app import COLLECT_AFTER_OBJECTS
 from bems_streams.runtime.positions import log_ends
 from benchmarks.cluster import Cluster, cluster
 from benchmarks.feed import fill
@@ -72,6 +74,8 @@ class Bench:
 
     def run(self) -> None:
         """All stores, all sizes; then each as the store of a real sink."""
+        gc.freeze()
+        gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])  # as a worker does
         filled = {(store, rows): self._pair(store, rows) for store in SUBJECTS for rows in self._extent.existing}
         with cluster(partitions=PARTITIONS) as running:
             task = self._bar.add_task("filling topics", total=self._extent.backlog)

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bems_streams.adapters.stores_ledger import Line, NoteRow, Record
+from bems_streams.adapters.stores_ledger import Line, NoteRow
+from bems_streams.adapters.stores_records import Record
 from bems_streams.adapters.stores_summary import valued
 from bems_streams.ports import (
     STORE_AGENT,

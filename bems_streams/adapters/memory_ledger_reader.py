@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from bems_streams.adapters.memory_ledger import MemoryBooks, MemoryTables, records, within
-from bems_streams.adapters.stores_ledger import span_at, tally_of
+from bems_streams.adapters.stores_ledger import span_at
+from bems_streams.adapters.stores_records import tally_of
 from bems_streams.ports import Coordinates, Fate, Span, Tally
 
 MOST_OUTSIDE: Final = 1_000

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bems_streams.adapters import memory_ledger_reader as ledger_queries
 from bems_streams.adapters.memory_ledger import MemoryTables
-from bems_streams.adapters.stores_ledger import texts, total
+from bems_streams.adapters.stores_records import texts, total
 from bems_streams.adapters.stores_summary import NO_CURRENCY, bucket_start, valued, visibility_of
 from bems_streams.ports import (
     STORE_AGENT,

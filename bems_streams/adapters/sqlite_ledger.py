@@ -10,7 +10,8 @@ from typing import Final
 
 from bems_streams.adapters import sqlite_rows as rows
 from bems_streams.adapters.sqlite_ledger_reader import records
-from bems_streams.adapters.stores_ledger import Line, NoteRow, Record
+from bems_streams.adapters.stores_ledger import Line, NoteRow
+from bems_streams.adapters.stores_records import Record
 from bems_streams.ports import Coordinates, RetryRow, Span
 
 _SPANS_BACK: Final = (

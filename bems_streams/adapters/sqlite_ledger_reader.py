@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bems_streams.adapters import sqlite_rows as rows
-from bems_streams.adapters.stores_ledger import Line, Record, tally_of
+from bems_streams.adapters.stores_ledger import Line
+from bems_streams.adapters.stores_records import Record, tally_of
 from bems_streams.adapters.stores_summary import valued
 from bems_streams.ports import STORE_AGENT, Coordinates, EventKey, EventRow, Fate, Place, RecordOutcome, Span, Tally
 

@@ -5,8 +5,9 @@ Not here: which rows count (sqlite.py), reading the sums (sqlite_reader.py).
 """
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Final, NamedTuple
 
 from bems_streams.adapters.stores_summary import EXACT, SECOND_US, Valued, valued
@@ -63,9 +64,13 @@ class Sums:
 
 def add_events(connection: sqlite3.Connection, rows: Iterable[tuple[EventRow, Valued]]) -> None:
     """Count rows that were stored just now, by the second of their acceptance."""
+    amounts: defaultdict[Key, list[Decimal]] = defaultdict(list)
+    for row, (currency, amount) in rows:
+        amounts[row.accepted_us // SECOND_US, row.stage, currency].append(amount)
     sums = Sums()
-    for row, (currency, value) in rows:
-        sums.change((row.accepted_us // SECOND_US, row.stage, currency), 1, value)
+    with localcontext(EXACT):  # a built-in sum of many takes a fifth of adding each to what is known
+        for key, several in amounts.items():
+            sums.change(key, len(several), sum(several, Decimal(0)))
     sums.write(connection, ACTIVITY)
 
 

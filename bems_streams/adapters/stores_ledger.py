@@ -5,13 +5,12 @@ count or changes nothing. So any order, cut and repetition of writes ends in the
 it. Not here: where spans and notes stand (sqlite_ledger.py, memory_ledger.py), which events are new (the stores).
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final, NamedTuple, Protocol
 
-from bems_streams.adapters.stores_summary import EXACT, NO_CURRENCY, Valued, amount_text, valued
+from bems_streams.adapters.stores_records import Record, Records, by_place, texts, total
+from bems_streams.adapters.stores_summary import Valued, valued
 from bems_streams.ports import (
     MINUTE_US,
     STORE_AGENT,
@@ -26,7 +25,6 @@ from bems_streams.ports import (
     RetryRow,
     Span,
     StoreBatch,
-    Tally,
 )
 
 STORED, DUPLICATE = RecordOutcome.STORED, RecordOutcome.DUPLICATE
@@ -39,9 +37,8 @@ _COUNT_OF: Final = {
 
 Line = tuple[str, str, int]
 """(agent, topic, partition): what one row of spans is about."""
-Record = tuple[int, RecordOutcome, Valued]
-"""(accepted_us, outcome, value) of one offset."""
 NoteRow = DeadLetterRow | RetryRow
+NONE: Final = Records((), (), (), ())
 
 
 class Books(Protocol):
@@ -77,19 +74,16 @@ def keep_books(
     values: Sequence[Valued],
 ) -> None:
     """Take the batch's notes, and account for what it handled. `events` (with what became of them) are written."""
-    records: defaultdict[Line, dict[int, Record]] = defaultdict(dict)
-    for row, outcome, value in zip(events, outcomes, values, strict=True):
-        topic, partition, offset = row.at
-        records[STORE_AGENT, topic, partition][offset] = (row.accepted_us, outcome, value)
-    for note in books.notes(records):
-        _, outcome, value = records[_line(note)][note.at.offset]
+    records = by_place(events, outcomes, values)
+    for note in books.notes({(STORE_AGENT, *place): of_place.offsets for place, of_place in records.items()}):
+        _, outcome, value = records[note.at[:2]].at(note.at.offset)
         books.drop_note(note)
         _move(books, note, outcome, value)
     notes: list[NoteRow] = [*batch.dead_letters, *batch.retrying]
     for note in notes:
         _take(books, note)
     for handled in batch.handled:
-        _account(books, handled, records[handled.agent, handled.topic, handled.partition])
+        _account(books, handled, records.get((handled.topic, handled.partition), NONE))
     for account in batch.accounts:
         _apply(books, account)
 
@@ -154,14 +148,12 @@ def _move(books: Books, note: NoteRow, outcome: RecordOutcome, value: Valued) ->
     books.put_span(span._replace(**counts, value=_added(span.value, change)))
 
 
-def _account(books: Books, handled: Handled, records: Mapping[int, Record]) -> None:
+def _account(books: Books, handled: Handled, records: Records) -> None:
     line = (handled.agent, handled.topic, handled.partition)
     for first, until, before in _uncovered(books, line, handled.first_offset, handled.next_offset):
-        given: Mapping[int, Record] = records
-        if not first <= min(records, default=-1) <= max(records, default=-1) < until:
-            given = {offset: one for offset, one in records.items() if first <= offset < until}
-        if len(given) < until - first:  # the rest are notes, were brought by an earlier write, or belong to no record
-            given = books.held(line, first, until)
+        given = records.between(first, until)
+        if len(given.offsets) < until - first:  # the rest are notes, came by an earlier write, or belong to no record
+            given = Records.of(books.held(line, first, until))
         last = before
         for span in _spans(line, first, until, given):
             last = _joined(last, span)
@@ -190,18 +182,15 @@ def _uncovered(books: Books, line: Line, first: int, until: int) -> Sequence[_Ga
     return found
 
 
-def _spans(line: Line, first: int, until: int, records: Mapping[int, Record]) -> Iterator[Span]:
+def _spans(line: Line, first: int, until: int, records: Records) -> Iterator[Span]:
     """One for each minute, without holes from `first` to `until`; none when there is no record in between."""
-    ordered = sorted(records.items())
-    minutes = [accepted_us // MINUTE_US for _, (accepted_us, _, _) in ordered]
-    ends = [place for place in range(1, len(minutes)) if minutes[place] != minutes[place - 1]]
-    for begin, end in pairwise([0, *ends, len(minutes)]) if minutes else ():
-        tally = tally_of([record for _, record in ordered[begin:end]])
+    for minute, begin, end in records.minutes():
+        tally = records.tally(begin, end)
         yield Span(
             *line,
-            first_offset=ordered[begin][0] if begin else first,
-            next_offset=ordered[end][0] if end < len(ordered) else until,
-            minute_us=minutes[begin] * MINUTE_US,
+            first_offset=records.offsets[begin] if begin else first,
+            next_offset=records.offsets[end] if end < len(records.offsets) else until,
+            minute_us=minute * MINUTE_US,
             stored=tally.stored,
             duplicates=tally.duplicates,
             dead_lettered=tally.dead_lettered,
@@ -245,32 +234,6 @@ def _note(books: Books, agent: str, note: Note) -> None:
         for row in books.notes({(agent, at.topic, at.partition): [at.offset]}):
             books.drop_note(row)
             _move(books, row, note.outcome, valued(row.currency, row.invoice_amount))
-
-
-def tally_of(records: Sequence[Record]) -> Tally:
-    """Records by outcome, and their value."""
-    outcomes = [outcome for _, outcome, _ in records]
-    return Tally(
-        stored=outcomes.count(STORED),
-        duplicates=outcomes.count(DUPLICATE),
-        dead_lettered=outcomes.count(RecordOutcome.DEAD_LETTERED),
-        retrying=outcomes.count(RecordOutcome.RETRYING),
-        value=texts(total(value for _, _, value in records)),
-    )
-
-
-def total(values: Iterable[Valued]) -> dict[str, Decimal]:
-    """Exact sums by currency; what has no currency is left out."""
-    sums, add = dict[str, Decimal](), EXACT.add
-    for currency, amount in values:
-        if currency != NO_CURRENCY:
-            sums[currency] = add(sums[currency], amount) if currency in sums else amount
-    return sums
-
-
-def texts(sums: Mapping[str, Decimal]) -> dict[str, str]:
-    """Sums as they stand in spans and tallies."""
-    return {currency: amount_text(amount) for currency, amount in sorted(sums.items())}
 
 
 def _added(value: Mapping[str, str], change: Mapping[str, Decimal]) -> dict[str, str]:

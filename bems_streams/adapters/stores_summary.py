@@ -17,6 +17,7 @@ _CENTS: Final = Decimal("0.01")
 
 Valued = tuple[str, Decimal]
 """(currency, amount): what one row adds to sums."""
+NOTHING: Final[Valued] = (NO_CURRENCY, Decimal(0))
 
 
 def valued(currency: str | None, amount: str | None) -> Valued:
@@ -25,7 +26,7 @@ def valued(currency: str | None, amount: str | None) -> Valued:
     ValueError when the amount is not a finite decimal: decoding refuses such events, so this is a defect.
     """
     if amount is None or not currency:
-        return NO_CURRENCY, Decimal(0)
+        return NOTHING
     try:
         value = Decimal(amount)
     except ArithmeticError as error:
