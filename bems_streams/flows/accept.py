@@ -5,7 +5,7 @@ Not here: HTTP, limits of a request (gateway), what Kafka is (adapters).
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,9 @@ from bems_streams.ports import Appended, Appender, Headers, NotAppended, OutReco
 VALIDATED_AT_ONCE: Final = (
     100  # then other requests get a turn: explaining a bad event takes 50 times longer than a good one
 )
+
+# What `Accepted(...)` does after sorting its arguments out, which is half of its cost; as often as there are events.
+_new: Final[Any] = tuple.__new__
 
 _split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -87,7 +90,7 @@ async def accept(raws: Sequence[bytes], entrance: Entrance, headers: Headers, ap
             decisions.append(_wrong_stage(event, stage))
         else:
             decisions.append(event.event_id)
-            records.append(OutRecord(topic, event.invoice_id.encode(), raw, headers))
+            records.append(_new(OutRecord, (topic, event.invoice_id.encode(), raw, headers, None)))
         if place % VALIDATED_AT_ONCE == 0 and place < len(raws):
             await asyncio.sleep(0)
     proofs = iter(await appender.append(records) if records else ())
@@ -97,4 +100,5 @@ async def accept(raws: Sequence[bytes], entrance: Entrance, headers: Headers, ap
 def _outcome(event_id: str, proof: Appended | NotAppended) -> Accepted | Unproven:
     if isinstance(proof, NotAppended):
         return Unproven(event_id, proof.reason)
-    return Accepted(event_id, proof)
+    accepted: Accepted = _new(Accepted, (event_id, proof))
+    return accepted
