@@ -4,11 +4,12 @@ All servers stand over one broker and are measured in turns, because only ratios
 Run `python -m benchmarks.gateway [--quick] [--json FILE]`. Not here: the load itself (http_load.py).
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 import psutil
@@ -27,9 +28,23 @@ from benchmarks.peers.environment import peers_python
 from benchmarks.processes import Meter, only
 
 PATH: Final = "/v1/ingestion/events"
-SIZES: Final = {SINGLE: 1, BATCH: 100, HALF_LOAD: 100}
+PARTITIONS: Final = 12
 WARM_UP_SECONDS: Final = 1.0
 EVENTS: Final = 2_000
+
+
+class Shape(NamedTuple):
+    """Of a load. `connections` are busy at once, the same for every server."""
+
+    events_per_request: int
+    connections: int
+
+
+LOADS: Final = {
+    SINGLE: Shape(1, 256),  # so many that a round trip to the broker does not bound what is accepted
+    BATCH: Shape(100, 64),
+    HALF_LOAD: Shape(100, 64),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +53,18 @@ class Bench:
 
     servers: Mapping[str, Server]
     broker: psutil.Process
-    connections: int
     seconds: float
 
     def measure(self, name: str, load_name: str, events_per_second: float | None = None) -> Run:
         """One server under one load; at a rate when one is given. ClickException when a request is refused."""
-        server, size = self.servers[name], SIZES[load_name]
+        server, (size, connections) = self.servers[name], LOADS[load_name]
         requests = bodies(size)
         before = server.loop_cpu_seconds(), _cpu_seconds(self.broker)
         with Meter(only(server.process.pid)) as meter:
             if events_per_second is None:
-                seen = load(server.port, requests, self.connections, self.seconds)
+                seen = load(server.port, requests, connections, self.seconds)
             else:
-                seen = load_at(server.port, requests, self.connections, self.seconds, events_per_second / size)
+                seen = load_at(server.port, requests, connections, self.seconds, events_per_second / size)
         after = server.loop_cpu_seconds(), _cpu_seconds(self.broker)
         if seen.refused:
             raise click.ClickException(f"{name}: {seen.refused} of {seen.answers} requests were not accepted")
@@ -90,7 +104,7 @@ def bodies(events_per_request: int) -> list[bytes]:
 
 
 @contextmanager
-def bench(subjects: Sequence[Subject], connections: int, seconds: float, progress: Progress) -> Iterator[Bench]:
+def bench(subjects: Sequence[Subject], seconds: float, progress: Progress) -> Iterator[Bench]:
     """All servers, over a real broker with the topics of the catalogue."""
     bar = progress.add_task("", total=None)
 
@@ -100,7 +114,7 @@ def bench(subjects: Sequence[Subject], connections: int, seconds: float, progres
     python = peers_python(tell)
     with ExitStack() as held:
         tell("starting a broker")
-        running = held.enter_context(cluster())
+        running = held.enter_context(cluster(partitions=PARTITIONS))
         folder = Path(running.folder)
         servers = {}
         for subject in subjects:
@@ -108,14 +122,14 @@ def bench(subjects: Sequence[Subject], connections: int, seconds: float, progres
             command = subject.command(running.bootstrap, python)
             servers[subject.name] = held.enter_context(serving(subject.name, command, folder))
         progress.remove_task(bar)
-        yield Bench(servers, psutil.Process(running.broker_pids[0]), connections, seconds)
+        yield Bench(servers, psutil.Process(running.broker_pids[0]), seconds)
 
 
 def rounds_of(held: Bench, subjects: Sequence[Subject], rounds: int, progress: Progress) -> Mapping[str, list[Run]]:
     """Every server in turn under every load, the gateway also at half of the batched rate that it reached so far."""
     turns = [(subject.name, load_name) for load_name in (SINGLE, BATCH) for subject in subjects]
     bar = progress.add_task("", total=rounds * (len(turns) + 1))
-    warm = Bench(held.servers, held.broker, held.connections, WARM_UP_SECONDS)
+    warm = Bench(held.servers, held.broker, WARM_UP_SECONDS)
     runs: dict[str, list[Run]] = {}
     for number in range(rounds):
         for name, load_name in turns if number % 2 == 0 else turns[::-1]:
@@ -134,9 +148,9 @@ def rounds_of(held: Bench, subjects: Sequence[Subject], rounds: int, progress: P
 
 def cases_of(runs: Mapping[str, list[Run]], subjects: Sequence[Subject], settings: Mapping[str, object]) -> list[Case]:
     """By load, in the order of the subjects."""
-    loads = [(load_name, subject) for load_name in SIZES for subject in subjects]
+    loads = [(load_name, subject) for load_name in LOADS for subject in subjects]
     return [
-        Case(name, subject.measures, {**settings, **subject.settings, "events_per_request": SIZES[load_name]}, found)
+        Case(name, subject.measures, {**settings, **subject.settings, **LOADS[load_name]._asdict()}, found)
         for load_name, subject in loads
         if (found := runs.get(name := case_name(subject.name, load_name)))
     ]
@@ -173,13 +187,10 @@ def show(cases: Sequence[Case], console: Console) -> None:
 @click.command()
 @click.option("--seconds", type=float, default=4.0, show_default=True, help="Of each run.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are shown.")
-@click.option("--connections", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--only", multiple=True, metavar="NAME", help="Only peers whose names begin so; may be repeated.")
 @click.option("--quick", is_flag=True, help="One round of a second each: shows that all works, measures roughly.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here.")
-def main(
-    seconds: float, rounds: int, connections: int, only: Sequence[str], *, quick: bool, json_path: Path | None
-) -> None:
+def main(seconds: float, rounds: int, only: Sequence[str], *, quick: bool, json_path: Path | None) -> None:
     """Measure the gateway beside others that take the same events."""
     if quick:
         seconds, rounds = 1.0, 1
@@ -188,12 +199,11 @@ def main(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, transient=True, refresh_per_second=1) as progress,
-        bench(subjects, connections, seconds, progress) as held,
+        bench(subjects, seconds, progress) as held,
     ):
         runs = rounds_of(held, subjects, rounds, progress)
-    settings = {"connections": connections, "seconds": seconds, "partitions": 12, "brokers": 1}
-    cases = cases_of(runs, subjects, settings)
-    console = Console()
+    cases = cases_of(runs, subjects, {"seconds": seconds, "partitions": PARTITIONS, "brokers": 1})
+    console = Console(width=None if sys.stdout.isatty() else 160)
     show(cases, console)
     reached = targets(cases)
     for target in reached:
