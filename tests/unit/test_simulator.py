@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from statistics import median
@@ -248,15 +249,16 @@ def test_amounts_are_exact_in_the_digits_of_their_currency() -> None:
     digits = {country.currency: country.digits for country in COUNTRIES}
     currencies = set()
     for _, event in parsed():
-        amounts = (event.invoice_amount, event.matched_amount, event.authorized_amount, event.ppv)
-        for amount in amounts:
+        given = (event.invoice_amount, event.matched_amount, event.authorized_amount, event.ppv)
+        invoiced, matched, authorized, ppv = (None if text is None else Decimal(text) for text in given)
+        for amount in (invoiced, matched, authorized, ppv):
             if amount is not None:
                 assert amount.as_tuple().exponent == -digits[event.currency or ""]
         currencies.add(event.currency)
-        if event.matched_amount is not None and event.ppv is not None and event.invoice_amount is not None:
-            assert event.matched_amount >= 0
+        if matched is not None and ppv is not None and invoiced is not None:
+            assert matched >= 0
             if not event.pqv:
-                assert event.matched_amount == event.invoice_amount - event.ppv
+                assert matched == invoiced - ppv
     assert currencies == set(digits)
 
 
