@@ -24,7 +24,7 @@ from bems_streams.runtime.transport import BatchSchema, BatchTransport, NoClearO
 logger = logging.getLogger(__name__)
 
 MAX_FETCH_BYTES: Final = 1 << 20
-COLLECT_AFTER_OBJECTS: Final = 200_000
+COLLECT_AFTER_OBJECTS: Final = 500_000
 MAX_PAUSE_SECONDS: Final = 7 * 86_400.0
 """A worker whose destination is away keeps its place in the group: giving it up would help nobody."""
 
