@@ -27,7 +27,10 @@ FILL_RECORDS: Final = 10_000
 MEMORY_BYTES: Final = 256 << 20
 """As config.py has it unless told otherwise."""
 
-BUSY: Final = ("compaction-pending", "num-running-compactions", "mem-table-flush-pending", "num-running-flushes")
+BUSY: Final = ("num-running-compactions", "mem-table-flush-pending", "num-running-flushes")
+QUIET_LOOKS: Final = 10
+"""Between two of its steps RocksDB does nothing for a moment; `compaction-pending` may hold for ever."""
+
 AGENT: Final = "tracker"
 T = TypeVar("T")
 
@@ -171,10 +174,14 @@ class InProcess:
         self._open()
 
     def settle(self) -> None:
-        """Wait until no table compacts any more, so that what filling left to do is not counted later."""
-        for table in self.tables.values():
-            while any(table._db.property_int_value(f"rocksdb.{name}") for name in BUSY):
-                time.sleep(0.01)
+        """Wait until no table is merging files any more, so that what filling left to do is not counted later."""
+        quiet = 0
+        while quiet < QUIET_LOOKS:
+            busy = any(
+                table._db.property_int_value(f"rocksdb.{name}") for table in self.tables.values() for name in BUSY
+            )
+            quiet = 0 if busy else quiet + 1
+            time.sleep(0.01)
 
     @property
     def disk_bytes(self) -> int:
