@@ -14,7 +14,7 @@ brokers would ask for thirty a second. It delays what is visible by half of it o
 """
 
 
-def add_sink(app: Any, channel: Any, ownership: Ownership, store: Store, pace_seconds: float) -> None:
+def add_sink(app: Any, channel: Any, ownership: Ownership, store: Store, *, pace_seconds: float = PACE_SECONDS) -> None:
     """Register the loop with the application."""
 
     @app.agent(channel, name="sink")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 from prometheus_client import CollectorRegistry
 
-from agents.sink import PACE_SECONDS, add_sink
+from agents.sink import add_sink
 from agents.tracker import add_tracker
 from bems_streams.adapters.kafka_admin import refuse_unsafe_cluster
 from bems_streams.adapters.kafka_producer import KafkaProducer, ProducerConfig
@@ -150,7 +150,7 @@ def _sink(worker: Worker) -> Running:
         breaker=breaker,
         metrics=worker.metrics,
     )
-    add_sink(app, batches_of(app, worker.topics), ownership, Store(parts), PACE_SECONDS)
+    add_sink(app, batches_of(app, worker.topics), ownership, Store(parts))
     worker.serve(app, ownership, breaker)
     return Running(app, store.close)
 

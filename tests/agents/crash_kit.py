@@ -261,7 +261,7 @@ def tracker_process(world: World) -> Process:
     parts = replace(made.parts, table=CrashingTable(world), log=OwnedLog(process.ownership, log))
     track: Any = CrashingSteps(Track(parts), world.crash)
     watch: Any = CrashingSteps(Watch(parts, Settled(process.app, process.ownership, TOPICS)), world.crash)
-    add_tracker(process.app, None, process.ownership, track, watch)
+    add_tracker(process.app, None, process.ownership, track, watch, pace_seconds=0.0)
     return process
 
 
