@@ -109,4 +109,5 @@ INDENT: Final = 2
 def write_report(path: Path, cases: Sequence[Case], targets: Sequence[Target]) -> None:
     """What a benchmark hands to `python -m benchmarks`."""
     document = {"cases": [case.document() for case in cases], "targets": [target.document() for target in targets]}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=INDENT) + "\n", encoding="utf-8")

@@ -77,17 +77,6 @@ BENCHMARKS: Final = (
         ("bare", "kafka streams", "quix", "stock faust", "faust", "raw"),
     ),
     Benchmark(
-        "gateway",
-        "durable acceptance over HTTP beside parsing only and FastAPI",
-        (
-            Bars("One event per request", "events_per_second", "events/s", {"events_per_request": 1}),
-            Bars("100 events per request", "events_per_second", "events/s", {"events_per_request": 100}),
-            Bars("One event per request: CPU per event", *CPU, {"events_per_request": 1}),
-            Bars("100 events per request: CPU per event", *CPU, {"events_per_request": 100}),
-        ),
-        ("parse only", "bare ASGI", "fastapi"),
-    ),
-    Benchmark(
         "end_to_end",
         "HTTP to visible row: the rate that a whole cell on this machine holds, and how soon events are visible",
         (

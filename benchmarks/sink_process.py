@@ -138,7 +138,7 @@ class SinkProcess:
 
 def forget(bootstrap: str) -> None:
     """The committed offsets of the group, once the broker has found out where it keeps those of groups."""
-    admin, end = AdminClient({"bootstrap.servers": bootstrap}), time.monotonic() + ANSWER_SECONDS
+    admin, end = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3}), time.monotonic() + ANSWER_SECONDS
     while True:
         (deleted,) = admin.delete_consumer_groups([GROUP], request_timeout=ANSWER_SECONDS).values()
         try:

@@ -26,8 +26,8 @@ from bems_streams.runtime.holding import Holding
 class BatchSettings:
     """How much a consumer takes at once. DEPTH keeps one partition from taking the place of all others.
 
-    RECORDS bounds memory, whatever the number of partitions: twice what a tracker takes at once, so that the next is
-    there when it is done with one. What one fetch returns comes on top.
+    RECORDS bounds memory, whatever the number of partitions: what a tracker takes at once. What one fetch returns comes
+    on top (unpack.TAKE_RECORDS).
     """
 
     BATCH_RECORDS = 1000

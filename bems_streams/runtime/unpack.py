@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from bems_streams.ports import Coordinates, RawRecord
 
-TAKE_RECORDS: Final = 32_000
+TAKE_RECORDS: Final = 64_000
 """As many as a tracker handles at once."""
 
 _LOG_APPEND_TIME: Final = 1

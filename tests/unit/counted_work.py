@@ -1,19 +1,18 @@
 """What handling an event takes, counted, never timed: bytecode instructions, calls into C, memory at the peak.
 
 `python -m tests.unit.counted_work` shows the counts beside those recorded in counted_work.json; with `--record` it
-records them for the Python that runs it. Not here: what is allowed (test_counted_work.py).
+records them for the Python that runs it. Not here: how it is counted (counting.py), what is allowed
+(test_counted_work.py).
 """
 
 import asyncio
 import json
 import sys
-import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import CodeType, FrameType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -27,6 +26,7 @@ from bems_streams.flows.track import Track
 from bems_streams.metrics import AgentMetrics
 from bems_streams.ports import Appended, Coordinates, OutRecord, RawRecord
 from benchmarks.feed import BEGINNING_SECONDS, Feed, Shape
+from tests.unit.counting import count
 from tests.unit.flow_kit import (
     ALERTS,
     JOURNEY,
@@ -41,7 +41,6 @@ from tests.unit.flow_kit import (
 )
 from tests.unit.gateway_kit import ACCEPTED_US, Bench, MemoryLog
 
-TOOL: Final = 4  # one of those that no debugger, profiler or coverage tool takes by convention
 EVENTS: Final = 1_000
 NOW_US: Final = (BEGINNING_SECONDS + 86_400) * 1_000_000
 INVOICES: Final = 60
@@ -60,89 +59,6 @@ SUBJECTS: Final = (
 SQL: Final = "SQLite, per 1,000 events"
 RECORDED: Final = Path(__file__).with_suffix(".json")
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-class Work(NamedTuple):
-    """Per event. `codec_calls`, which are among the calls into C: each takes as long as dozens of others."""
-
-    instructions: float
-    c_calls: float
-    codec_calls: float
-    peak_bytes: float
-
-
-def count(subject: Callable[[], object], events: int) -> Work:
-    """Run it three times: to fill caches, to count, to weigh."""
-    subject()
-    instructions, (c_calls, codec_calls) = _instructions(subject), _c_calls(subject)
-    tracemalloc.start()
-    try:
-        subject()
-        peak_bytes = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    return Work(instructions / events, c_calls / events, codec_calls / events, peak_bytes / events)
-
-
-if sys.version_info >= (3, 12):
-
-    def _instructions(subject: Callable[[], object]) -> int:
-        executed = 0
-
-        def executing(_: CodeType, __: int) -> None:
-            nonlocal executed
-            executed += 1
-
-        watching, event = sys.monitoring, sys.monitoring.events.INSTRUCTION
-        watching.use_tool_id(TOOL, "counted work")
-        try:
-            watching.register_callback(TOOL, event, executing)
-            watching.set_events(TOOL, event)
-            subject()
-        finally:
-            watching.set_events(TOOL, 0)
-            watching.register_callback(TOOL, event, None)
-            watching.free_tool_id(TOOL)
-        return executed
-
-else:
-
-    def _instructions(subject: Callable[[], object]) -> int:
-        executed = 0
-
-        def trace(frame: FrameType, what: str, _: Any) -> Any:
-            nonlocal executed
-            if what == "call":
-                frame.f_trace_opcodes, frame.f_trace_lines = True, False
-            elif what == "opcode":
-                executed += 1
-            return trace
-
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
-            subject()
-        finally:
-            sys.settrace(before)
-        return executed
-
-
-def _c_calls(subject: Callable[[], object]) -> tuple[int, int]:
-    called = codec = 0
-
-    def profile(_: FrameType, what: str, function: Any) -> None:
-        nonlocal called, codec
-        if what == "c_call":
-            called += 1
-            codec += type(getattr(function, "__self__", None)).__module__.startswith("msgspec")
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        subject()
-    finally:
-        sys.setprofile(before)
-    return called, codec
 
 
 def raw_records(invoices: int = INVOICES) -> list[RawRecord]:

@@ -1,6 +1,6 @@
 """Handling an event takes no more work than when it was last recorded: counted, so that a busy machine changes nothing.
 
-Bounds: counted_work.json. How it is counted: counted_work.py.
+Bounds: counted_work.json. What is counted: counted_work.py; how: counting.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from tests.unit import counted_work
-from tests.unit.counted_work import PYTHON, SQL, SUBJECTS, Work, count, recorded
+from tests.unit.counted_work import PYTHON, SQL, SUBJECTS, recorded
+from tests.unit.counting import Work, count
 
 TOLERATED = 1.12
 """Room for another release of a library; a step more in a hot path costs more than that."""
