@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked, encode_tracked
+from bems_streams.domain.codec import CorruptStateError, TrackedInvoice, decode_tracked, decode_watched, encode_tracked
 from bems_streams.domain.journey import Journey, StageLostError
 from bems_streams.domain.views import AlertDocument, AlertKind, encode_document, status_document
 from bems_streams.flows.lanes import Lanes
@@ -106,9 +106,12 @@ class CurrentDeadlines:
         Bytes that are no state are kept as they are, without a deadline, so that all others are watched.
         """
         try:
+            invoice = decode_watched(stored)
+            watched = invoice.state.stay and not invoice.alerted_deadline_us
+            due_us = (invoice.state.deadline_us(self._journey) or 0) if watched else 0
+            if due_us == invoice.deadline_us:
+                return stored, due_us
             tracked = decode_tracked(stored)
-            watched = tracked.state.stay and not tracked.alerted_deadline_us
-            due_us = (tracked.state.deadline_us(self._journey) or 0) if watched else 0
         except StageLostError:
             raise
         except UNUSABLE:
@@ -116,8 +119,6 @@ class CurrentDeadlines:
                 "a stored state cannot be used: its invoice raises no alert, its events go to dead letters"
             )
             return stored, 0
-        if due_us == tracked.deadline_us:
-            return stored, due_us
         tracked.deadline_us = due_us
         return encode_tracked(tracked), due_us
 

@@ -69,6 +69,7 @@ class Restore:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
                 "fetch.wait.max.ms": 100,
+                "fetch.queue.backoff.ms": 5,  # of 1,000, which a restore that keeps up with the broker mostly waits
                 "logger": logger,
             }
         )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import rocksdict
 
-from bems_streams.domain.codec import CorruptStateError, decode_tracked, refuse_newer
+from bems_streams.domain.codec import CorruptStateError, decode_watched, refuse_newer
 from bems_streams.ports import Change, Deadlines
 from bems_streams.runtime.table_memory import TableMemory
 
@@ -273,6 +273,6 @@ def _unlogged() -> rocksdict.WriteOptions:
 def _deadline_of(stored: bytes) -> int:
     """The index entry that goes with a stored value."""
     try:
-        return decode_tracked(stored).deadline_us
+        return decode_watched(stored).deadline_us
     except CorruptStateError:
         return 0

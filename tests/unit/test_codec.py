@@ -12,6 +12,7 @@ from bems_streams.domain.codec import (
     NewerStateError,
     TrackedInvoice,
     decode_tracked,
+    decode_watched,
     encode_tracked,
 )
 from bems_streams.domain.state import Facts, InvoiceState, StageRecord, Step
@@ -40,6 +41,28 @@ def test_what_is_stored_comes_back_equal(tracked: TrackedInvoice) -> None:
     raw = encode_tracked(tracked)
     assert decode_tracked(raw) == tracked
     assert encode_tracked(decode_tracked(raw)) == raw
+
+
+@given(tracked_invoices)
+def test_its_deadlines_are_the_same_when_only_they_are_read(tracked: TrackedInvoice) -> None:
+    """Passing over the rest changes nothing of what is read."""
+    watched = decode_watched(encode_tracked(tracked))
+
+    for name in ("revision", "deadline_us", "alerted_stage", "alerted_entered_us", "alerted_deadline_us"):
+        assert getattr(watched, name) == getattr(tracked, name)
+    assert (watched.state.stage, watched.state.stay) == (tracked.state.stage, tracked.state.stay)
+    if tracked.state.stay:
+        assert watched.state.entered_us == tracked.state.entered_us
+
+
+@given(st.binary(max_size=60))
+def test_its_deadlines_are_refused_as_the_whole_is(raw: bytes) -> None:
+    """The same error for the same bytes, except that damage in what is passed over is not seen."""
+    try:
+        decode_watched(raw)
+    except (CorruptStateError, NewerStateError) as error:
+        with pytest.raises(type(error)):
+            decode_tracked(raw)
 
 
 def test_the_first_byte_is_the_format_version() -> None:
