@@ -94,11 +94,11 @@ async def accept(raws: Sequence[bytes], entrance: Entrance, headers: Headers, ap
         if place % VALIDATED_AT_ONCE == 0 and place < len(raws):
             await asyncio.sleep(0)
     proofs = iter(await appender.append(records) if records else ())
-    return [_outcome(decision, next(proofs)) if isinstance(decision, str) else decision for decision in decisions]
-
-
-def _outcome(event_id: str, proof: Appended | NotAppended) -> Accepted | Unproven:
-    if isinstance(proof, NotAppended):
-        return Unproven(event_id, proof.reason)
-    accepted: Accepted = _new(Accepted, (event_id, proof))
-    return accepted
+    return [
+        decision
+        if not isinstance(decision, str)
+        else _new(Accepted, (decision, proof))
+        if isinstance(proof := next(proofs), Appended)
+        else Unproven(decision, proof.reason)
+        for decision in decisions
+    ]

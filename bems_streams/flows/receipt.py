@@ -29,7 +29,8 @@ class Malformed(NamedTuple):
 
 def receipt_text(cell: str, at: Coordinates) -> str:
     """What a sender is given."""
-    return f"{cell}/{at.topic}/{at.partition}/{at.offset}"
+    topic, partition, offset = at
+    return f"{cell}/{topic}/{partition}/{offset}"
 
 
 def parse_receipt(text: str) -> Receipt | Malformed:

@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     content_type: bytes = JSON_TYPE
 
 
-class Receipt(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Receipt(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The event is durable, here. `receipt` names the place in one string; `accepted_at` is the broker's clock."""
 
     status: int | None = None
@@ -53,16 +53,17 @@ class BatchReport(msgspec.Struct):
 
 def receipt(accepted: Accepted, cell: str, status: int | None = None) -> Receipt:
     """The proof as the sender sees it."""
-    topic, partition, offset = accepted.proof.at
+    event_id, (at, accepted_us) = accepted
+    topic, partition, offset = at
     return Receipt(
         status=status,
-        event_id=accepted.event_id,
+        event_id=event_id,
         cell=cell,
         topic=topic,
         partition=partition,
         offset=offset,
-        accepted_at=_rfc3339(accepted.proof.accepted_us),
-        receipt=receipt_text(cell, accepted.proof.at),
+        accepted_at=_rfc3339(accepted_us),
+        receipt=receipt_text(cell, at),
     )
 
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 IDLE_CONNECTION_SECONDS = 75  # longer than load balancers keep connections, so that they close first
 BACKLOG = 2048
-COLLECT_AFTER_OBJECTS = 10_000
+COLLECT_AFTER_OBJECTS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
