@@ -11,7 +11,7 @@ import msgspec
 
 from bems_streams.domain.event import Event, parse_event
 from bems_streams.domain.failures import NotJson, Poison, Problem, WrongStage
-from bems_streams.ports import Appended, Appender, Headers, NotAppended, OutRecord
+from bems_streams.ports import Appended, Appender, Headers, OutRecord
 
 VALIDATED_AT_ONCE: Final = (
     100  # then other requests get a turn: explaining a bad event takes 50 times longer than a good one
