@@ -5,6 +5,7 @@ Not here: writing (memory.py), counting rows for the ledger (memory_ledger_reade
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from bems_streams.adapters import memory_ledger_reader as ledger_queries
 from bems_streams.adapters.memory_ledger import MemoryTables
@@ -157,10 +158,11 @@ class MemoryReader:
                 (span.topic, span.partition): span.next_offset for span in ledger_queries.spans(self._tables, agent)
             }
 
-    def tally(self, spans: Sequence[Span]) -> Sequence[Tally]:
+    def tally(self, spans: Sequence[Span], *, valued: bool = True) -> Sequence[Tally]:
         """See the port."""
         with self._tables.lock:
-            return [ledger_queries.tally(self._tables, span) for span in spans]
+            tallies = [ledger_queries.tally(self._tables, span) for span in spans]
+        return tallies if valued else [replace(tally, value={}) for tally in tallies]
 
     def held(self, agent: str, topic: str, partition: int, first_offset: int, next_offset: int) -> Collection[int]:
         """See the port."""

@@ -165,10 +165,11 @@ class SqliteReader:
         with self._pool.snapshot() as connection:
             return {} if connection is None else ledger_queries.positions(connection, agent)
 
-    def tally(self, spans: Sequence[Span]) -> Sequence[Tally]:
+    def tally(self, spans: Sequence[Span], *, valued: bool = True) -> Sequence[Tally]:
         """See the port."""
+        ask = ledger_queries.tally if valued else ledger_queries.number
         with self._pool.snapshot() as connection:
-            return [Tally() if connection is None else ledger_queries.tally(connection, span) for span in spans]
+            return [Tally() if connection is None else ask(connection, span) for span in spans]
 
     def held(self, agent: str, topic: str, partition: int, first_offset: int, next_offset: int) -> Collection[int]:
         """See the port."""

@@ -44,8 +44,9 @@ ROW_WHEN_SET_ASIDE: Final = frozenset({RecordOutcome.DEAD_LETTERED, RecordOutcom
 
 
 class Look(StrEnum):
-    """What is read from the log."""
+    """What is read from the store, and from the log."""
 
+    COUNTS = "counts"  # how many rows there are; the log as below. Amounts are taken from the ledger
     SUSPICIOUS = "suspicious"  # what the ledger and the rows do not agree on
     DEEP = "deep"  # every record
 
@@ -187,7 +188,7 @@ class Reconciler:
             entries = self._store.ledger(books.agent, since_us, until_us)
             spans = [span for span in entries if (span.topic, span.partition) in covered]
             suspects = []
-            for span, recount in zip(spans, self._store.tally(spans), strict=True):
+            for span, recount in zip(spans, self._recounts(spans, look), strict=True):
                 twice = covered[span.topic, span.partition].add(span.first_offset, span.next_offset)
                 if twice is not None:
                     at = (span.topic, span.partition, *twice)
@@ -197,6 +198,12 @@ class Reconciler:
                     suspects.append(span)
             examine_spans(self._evidence, books, suspects, sheet)
         return covered
+
+    def _recounts(self, spans: Sequence[Span], look: Look) -> Sequence[Tally]:
+        if look is not Look.COUNTS:
+            return self._store.tally(spans)
+        counted = self._store.tally(spans, valued=False)
+        return [replace(tally, value=span.value) for span, tally in zip(spans, counted, strict=True)]
 
     def _uncovered(
         self, books: Books, frame: _Frame, positions: Offsets, covered: Mapping[Place, Coverage], sheet: Sheet
@@ -238,6 +245,7 @@ def _disagree(evidence: Evidence, books: Books, span: Span, recount: Tally) -> b
 
 
 _LOOKS: Final[Mapping[Look, Callable[[Evidence, Books, Span, Tally], bool]]] = {
+    Look.COUNTS: _disagree,
     Look.SUSPICIOUS: _disagree,
     Look.DEEP: lambda *_: True,
 }

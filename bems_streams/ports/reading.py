@@ -148,8 +148,10 @@ class StoreReader(Protocol):
     def ledger_positions(self, agent: str) -> Offsets:
         """The offset after the last one that the agent accounts for, by (topic, partition)."""
 
-    def tally(self, spans: Sequence[Span]) -> Sequence[Tally]:
+    def tally(self, spans: Sequence[Span], *, valued: bool = True) -> Sequence[Tally]:
         """What rows there are for each span, counted anew: independent of the ledger. Same order, one snapshot.
+
+        Not `valued`: counted only, with no amounts, at a small part of the cost.
 
         Of agents without rows of their own (the tracker), only dead letters and retries can be counted.
         """

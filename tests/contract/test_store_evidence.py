@@ -70,6 +70,8 @@ def test_a_tally_counts_the_rows_of_a_stretch(pair: Pair) -> None:
         Tally(1, 0, 0, 0, {"EUR": "0.20"}),
         Tally(),
     ]
+    counted = pair.reader.tally([span(0, 6), span(2, 4), span(1, 2), span(6, 99)], valued=False)
+    assert list(counted) == [Tally(3, 1, 1, 1), Tally(0, 1, 1, 0), Tally(1), Tally()]
 
 
 def test_of_other_agents_a_tally_counts_what_they_set_aside(pair: Pair) -> None:

@@ -149,7 +149,7 @@ class FakeStore:
         known = {(row.invoice_id, row.event_id): row.at for row in self.rows}
         return {key: known[key] for key in keys if key in known and key not in self.unfindable}
 
-    def tally(self, spans: Sequence[Span]) -> Sequence[Tally]:
+    def tally(self, spans: Sequence[Span], *, valued: bool = True) -> Sequence[Tally]:
         return [self._tally(span) for span in spans]
 
     def _tally(self, span: Span) -> Tally:

@@ -1,18 +1,21 @@
 """Watching the ledger: every slice of time in turn, and what probes, metrics and the log are told."""
 
 import logging
+from collections.abc import Callable, Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from bems_streams.cli.ledger_watch import STALE_US, Patrol
+from bems_streams.flows.ledger.findings import Kind
 from bems_streams.flows.ledger.rounds import BUDGET_US, SLICE_US, Rounds
 from bems_streams.flows.reconcile import Scope
 from bems_streams.metrics import LedgerMetrics
-from bems_streams.ports import Coordinates
+from bems_streams.ports import Coordinates, Span, Tally
 from tests.unit.ledger_kit import SINK, STAGE_OF, TOPIC, TRACKER, World
 
 SLICES = 30
+EVER = 2**62
 
 
 def at(offset: int) -> Coordinates:
@@ -81,7 +84,73 @@ def test_older_slices_get_on_however_long_the_newest_take(watched: Watched, worl
     """One of them on every look at least."""
     world.log.on_extents = lambda: world.pass_seconds(2 * BUDGET_US / 1e6)
 
-    assert [len(watched.rounds.look().looks) for _ in range(3)] == [2, 3, 4]
+    # The newest, what was new before, and one more each time.
+    assert [len(watched.rounds.look().looks) for _ in range(3)] == [1 + 1, 2 + 2, 2 + 3]
+
+
+def when_amounts_are_asked(world: World, then: Callable[[Sequence[Span]], None]) -> None:
+    """Called with the spans."""
+    tally = world.reader.tally
+
+    def asked(spans: Sequence[Span], *, valued: bool = True) -> Sequence[Tally]:
+        if valued and spans:
+            then(spans)
+        return tally(spans, valued=valued)
+
+    world.reader.tally = asked  # type: ignore[method-assign]
+
+
+def change_amount(world: World, offset: int) -> None:
+    """By hand, behind everybody's back."""
+    row = world.tables.stored_at[at(offset)]
+    changed = row._replace(invoice_amount="1")
+    world.tables.stored_at[at(offset)] = world.tables.events[row.invoice_id, row.event_id] = changed
+
+
+def test_a_changed_amount_stays_found_as_it_grows_old(watched: Watched, world: World) -> None:
+    """Although rows are only counted once their amounts were right."""
+    change_amount(world, SLICES - 1)
+    watched.rounds._compare_at_us = EVER
+
+    for _ in range(8):
+        assert watched.rounds.look().count(Kind.CHANGED) == 1
+        world.pass_seconds(SLICE_US / 3e6)
+
+
+def test_an_amount_that_is_changed_later_is_found_in_turn(watched: Watched, world: World) -> None:
+    """Amounts are asked for whenever that is a twentieth of the time; rows are counted on every look."""
+    when_amounts_are_asked(world, lambda _: world.pass_seconds(BUDGET_US / 1e6))
+    assert watched.rounds.look().reason is None
+    change_amount(world, 3)
+
+    found = []
+    for _ in range(6 * SLICES):
+        found.append(watched.rounds.look().count(Kind.CHANGED))
+        world.pass_seconds(30)
+
+    assert found[0] == 0
+    assert found[-1] == 1
+    assert found == sorted(found)
+
+
+def test_amounts_that_were_right_are_not_asked_for_on_every_look(watched: Watched, world: World) -> None:
+    """But for what is new."""
+    watched.rounds.look()
+    world.pass_seconds(600)
+    world.accept("E-new")
+    world.handle()
+    watched.rounds.look()
+    world.pass_seconds(30)
+    asked: list[Span] = []
+    when_amounts_are_asked(world, asked.extend)
+    watched.rounds._compare_at_us = EVER
+
+    standing = watched.rounds.look()
+
+    assert standing.reason is None
+    assert {span.first_offset for span in asked if span.agent == "sink"} == {SLICES}
+    world.delete_row(at(SLICES - 1))
+    assert watched.rounds.look().reason is not None
 
 
 def test_slices_that_retention_deleted_are_forgotten(watched: Watched, world: World) -> None:

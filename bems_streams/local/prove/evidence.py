@@ -53,7 +53,7 @@ class Witness(Protocol):
     def find(self, keys: Collection[EventKey]) -> Mapping[EventKey, Coordinates]:
         """See StoreReader."""
 
-    def tally(self, spans: Sequence[Span]) -> Sequence[Tally]:
+    def tally(self, spans: Sequence[Span], *, valued: bool = True) -> Sequence[Tally]:
         """See StoreReader."""
 
     def timeline(self, invoice_id: str) -> Timeline:
