@@ -76,8 +76,10 @@ def disclose(record: RawRecord) -> tuple[RawRecord, Passage] | BadEnvelope:
 
 def trace_id(headers: Headers) -> str | None:
     """What links the record to the request that brought it."""
-    found = next((value for name, value in headers if name == TRACE_HEADER), None)
-    return None if found is None else found.decode("utf-8", "replace")
+    for name, value in headers:
+        if name == TRACE_HEADER:
+            return None if value is None else value.decode("utf-8", "replace")
+    return None
 
 
 def _passage(texts: dict[str, str]) -> Passage:
