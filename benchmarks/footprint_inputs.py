@@ -31,7 +31,7 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
     "tracker_batch_ms": ("ms", "a batch of the tracker, however few events it has: its transaction and its write"),
     "sink_batch_ms": ("ms", "a batch of the sink, however few events it has: its transaction in the store"),
     "gateway_rss_bytes": (EACH, "peak memory of a gateway"),
-    "tracker_rss_bytes": (EACH, "peak memory of a tracker, little in its tables"),
+    "tracker_rss_bytes": (EACH, "peak memory of a tracker on a backlog, little in its tables"),
     "sink_rss_bytes": (EACH, "peak memory of a sink"),
     "ledger_rss_bytes": (EACH, "peak memory of the ledger's watch"),
     "console_rss_bytes": (EACH, "peak memory of the console"),
