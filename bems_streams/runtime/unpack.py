@@ -71,9 +71,13 @@ def _arrived(fetcher: Fetcher, places: Collection[Any]) -> dict[Any, list[RawRec
 
 def _taken(result: FetchResult) -> list[RawRecord]:
     """As `FetchResult.getall`."""
+    # Its iterator, which is not used here, refers back to it: both, and all the bytes fetched, would stay in memory.
+    source = result._partition_records
+    if source is not None:
+        source._records_iterator = None
     if not result.check_assignment(result._topic_partition) or not result.has_more():
         return []
-    records = unpack(result._partition_records)
+    records = unpack(source)
     result._update_position()
     result._partition_records = None
     return records
