@@ -36,7 +36,7 @@ WARM_UP_SECONDS: Final = 20.0
 BACKLOG_SHARE: Final = 0.05
 """Of the rate: a backlog that grows faster is worked off in larger batches than a cell in its stride has."""
 LARGEST_BEHIND: Final = "tracker"
-"""Its memory is largest on a backlog (tracker_peers.py), so that a steady rate does not show what it needs."""
+"""Its memory is largest on a backlog (tracker.py), so that a steady rate does not show what it needs."""
 GAP_SECONDS: Final = 1.0
 """Between two events of an invoice: each then has a state, a status and a changelog record of its own."""
 
