@@ -53,17 +53,13 @@ class Reports:
         else:
             at = _new(Coordinates, (self._records[place].topic, message.partition() or 0, offset))
             outcome = _new(Appended, (at, moment_ms * 1000))
-        self.outcomes[place] = outcome
-        if next(self._settled) >= self._last:
-            self._complete()
+        self.settle(place, outcome)
 
     def settle(self, place: int, outcome: Appended | NotAppended) -> None:
         """The outcome of the record at `place`, once."""
         self.outcomes[place] = outcome
-        if next(self._settled) >= self._last:
-            self._complete()
-
-    def _complete(self) -> None:
+        if next(self._settled) < self._last:
+            return
         if threading.get_ident() == self._thread:
             self._wake()
         elif not self._loop.is_closed():
