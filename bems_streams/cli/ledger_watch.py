@@ -4,6 +4,7 @@ Not here: the verification (flows/reconcile.py), what is looked at when (flows/l
 """
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -27,6 +28,8 @@ from bems_streams.ports import Clock, LogUnavailableError, StoreUnavailableError
 logger = logging.getLogger(__name__)
 
 STALE_US: Final = 300_000_000
+NICE: Final = 10
+"""It verifies with the time that handling events leaves: a look takes seconds of a processor at the peak rate."""
 MOST_LINES: Final = 100
 
 
@@ -43,6 +46,7 @@ def watch(*, every_seconds: float, health_port: int, **where: Any) -> None:
 
     /readyz answers 503 while the ledger is not closed, with the reason. SIGTERM ends it after the look under way.
     """
+    os.nice(NICE)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

@@ -15,29 +15,36 @@ from bems_streams.runtime.membership import Membership
 from bems_streams.runtime.work import Work
 
 LATER_SECONDS: Final = 1.5
+"""Longer than the consumers' commit interval: a crash at any time then meets what was committed and is not done."""
 BEYOND_ANY_LOG: Final = 1 << 40
 
 
 def ack_before_the_write() -> None:
-    """The sink's batches are committable as soon as work on them begins."""
+    """The sink's batches are committable as soon as work on them begins, and committed before it goes on."""
 
     async def enter(self: Work) -> Work:
         for event in self._events:
             self._consumer.ack(event.message)
+        await asyncio.sleep(LATER_SECONDS)
         return self
 
     Work.__aenter__ = enter  # type: ignore[method-assign]
 
 
 def commit_past_a_gap() -> None:
-    """Whatever was delivered last is committable, with work in flight before it."""
+    """Whatever was delivered last is committable, and committed, with work in flight before it."""
     deliver = Pipeline.deliver
+
+    async def enter(self: Work) -> Work:
+        await asyncio.sleep(LATER_SECONDS)
+        return self
 
     def deliver_and_done(self: Pipeline, batch: Batch) -> None:
         deliver(self, batch)
         self._done[batch.topic, batch.partition] = batch.next_offset
 
     Pipeline.deliver = deliver_and_done  # type: ignore[method-assign]
+    Work.__aenter__ = enter  # type: ignore[method-assign]
 
 
 def skip_the_changelog() -> None:

@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import Producer
 
 from bems_streams.adapters.stores import default_store_url
+from bems_streams.cli.ledger_watch import NICE
 from bems_streams.ports import EventRow
 from tests.integration.conftest import StartCell
 from tests.support import RunningCell, eventually, real_lines
@@ -127,7 +128,10 @@ def test_every_way_of_getting_lost_is_named(fed: RunningCell, tmp_path: Path) ->
 
 
 def test_the_watch_tells_probes_and_metrics_within_two_minutes(fed: RunningCell, tmp_path: Path) -> None:
-    """Ready while it is closed; then 503 with the reason and the command, a metric, and a log line with the name."""
+    """Ready while it is closed; then 503 with the reason and the command, a metric, and a log line with the name.
+
+    It gives way to everything else while it does so.
+    """
     verify(fed, tmp_path, "--wait", "60")
     log = (tmp_path / "watch.log").open("w+")
     command = [sys.executable, "-m", "bems_streams", "ledger", "watch", "--every", "1", *where(fed)]
@@ -136,6 +140,7 @@ def test_the_watch_tells_probes_and_metrics_within_two_minutes(fed: RunningCell,
         said = eventually((tmp_path / "watch.log").read_text, lambda text: "/readyz" in text)
         address = said.split("ledger: ", 1)[1].split("/readyz", 1)[0]
         eventually(lambda: httpx.get(f"{address}/readyz").status_code, lambda status: status == 200)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICE
         victim = next(fed.reader.events())
         assert damage(fed, "DELETE FROM events WHERE event_id = ?", victim.event_id) == 1
 

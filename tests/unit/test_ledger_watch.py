@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 from bems_streams.cli.ledger_watch import STALE_US, Patrol
 from bems_streams.flows.ledger.findings import Kind
 from bems_streams.flows.ledger.rounds import BUDGET_US, SLICE_US, Rounds
-from bems_streams.flows.reconcile import Scope
+from bems_streams.flows.reconcile import PROMISE_US, Scope
 from bems_streams.metrics import LedgerMetrics
-from bems_streams.ports import Coordinates, Span, Tally
+from bems_streams.ports import MINUTE_US, Coordinates, Span, Tally
 from tests.unit.ledger_kit import SINK, STAGE_OF, TOPIC, TRACKER, World
 
 SLICES = 30
@@ -84,8 +84,10 @@ def test_older_slices_get_on_however_long_the_newest_take(watched: Watched, worl
     """One of them on every look at least."""
     world.log.on_extents = lambda: world.pass_seconds(2 * BUDGET_US / 1e6)
 
-    # The newest, what was new before, and one more each time.
-    assert [len(watched.rounds.look().looks) for _ in range(3)] == [1 + 1, 2 + 2, 2 + 3]
+    def older() -> int:
+        return sum(look.until_us - look.since_us == SLICE_US for look in watched.rounds.look().looks)
+
+    assert [older() for _ in range(3)] == [1, 2, 3]
 
 
 def when_amounts_are_asked(world: World, then: Callable[[Sequence[Span]], None]) -> None:
@@ -112,6 +114,7 @@ def test_a_changed_amount_stays_found_as_it_grows_old(watched: Watched, world: W
     change_amount(world, SLICES - 1)
     watched.rounds._compare_at_us = EVER
 
+    world.pass_seconds((PROMISE_US + MINUTE_US) / 1e6)
     for _ in range(8):
         assert watched.rounds.look().count(Kind.CHANGED) == 1
         world.pass_seconds(SLICE_US / 3e6)
@@ -134,23 +137,58 @@ def test_an_amount_that_is_changed_later_is_found_in_turn(watched: Watched, worl
 
 
 def test_amounts_that_were_right_are_not_asked_for_on_every_look(watched: Watched, world: World) -> None:
-    """But for what is new."""
+    """But once: when everything of their minute is to be handled. Rows are counted before and after."""
+    world.pass_seconds(300)
     watched.rounds.look()
-    world.pass_seconds(600)
     world.accept("E-new")
     world.handle()
-    watched.rounds.look()
-    world.pass_seconds(30)
+    watched.rounds._compare_at_us = EVER
     asked: list[Span] = []
     when_amounts_are_asked(world, asked.extend)
-    watched.rounds._compare_at_us = EVER
 
-    standing = watched.rounds.look()
+    numbers = []
+    for _ in range(20):
+        assert watched.rounds.look().reason is None
+        numbers.append(sum(span.agent == "sink" for span in asked))
+        world.pass_seconds(15)
 
-    assert standing.reason is None
+    assert [numbers[0], numbers[-1]] == [0, 1]
     assert {span.first_offset for span in asked if span.agent == "sink"} == {SLICES}
     world.delete_row(at(SLICES - 1))
     assert watched.rounds.look().reason is not None
+
+
+@pytest.mark.parametrize("age_seconds", range(0, 600, 60))
+def test_a_row_that_is_new_is_missed_on_the_next_look(watched: Watched, world: World, age_seconds: int) -> None:
+    """Before its amount is compared, and after."""
+    for _ in range(age_seconds // 60):
+        assert watched.rounds.look().reason is None
+        world.pass_seconds(60)
+    watched.rounds._budget_us = -1
+    world.delete_row(at(SLICES - 1))
+
+    for _ in range(3):
+        assert watched.rounds.look().count(Kind.MISSING) == 1
+        world.pass_seconds(30)
+
+
+def test_what_is_handled_as_late_as_was_promised_has_its_amount_compared(watched: Watched, world: World) -> None:
+    """A minute is not done with before everything of it is to be handled."""
+    watched.rounds._compare_at_us = EVER
+    world.accept("E-late")
+    for _ in range(7):
+        assert watched.rounds.look().reason is None
+        world.pass_seconds(15)
+    world.handle()
+    change_amount(world, SLICES)
+
+    found = []
+    for _ in range(8):
+        found.append(watched.rounds.look().count(Kind.CHANGED))
+        world.pass_seconds(15)
+
+    assert found == sorted(found)
+    assert found[-1] == 1
 
 
 def test_slices_that_retention_deleted_are_forgotten(watched: Watched, world: World) -> None:
@@ -163,11 +201,11 @@ def test_slices_that_retention_deleted_are_forgotten(watched: Watched, world: Wo
     assert watched.rounds.look().reason is None
 
 
-def test_an_order_to_stop_is_heard_between_two_slices(watched: Watched) -> None:
+def test_an_order_to_stop_is_heard_between_two_slices(watched: Watched, world: World) -> None:
     """The look ends with what it has."""
     watched.stopping = True
 
-    assert len(watched.rounds.look().looks) == 1
+    assert all(look.until_us > world.clock.us - 2 * SLICE_US for look in watched.rounds.look().looks)
 
 
 def test_probes_and_metrics_tell_what_is_wrong_until_it_is_right_again(watched: Watched, world: World) -> None:

@@ -57,8 +57,8 @@ _TEXTS: Final = {
 class Rounds:
     """Call `look` again and again. Blocking. LogUnavailableError, StoreUnavailableError: nothing new is known.
 
-    Rows are counted on every look, their amounts are compared once when they are new and then in turn: a count is
-    answered from an index, amounts are a row each.
+    Rows are counted on every look, their amounts are compared once when everything of their minute is to be handled,
+    and then in turn: a count is answered from an index, amounts are a row each.
     """
 
     def __init__(
@@ -90,18 +90,21 @@ class Rounds:
         return Standing([*newest, *self._older.values()], began_us, whole_us)
 
     def _newest(self, edge_us: int, began_us: int) -> Sequence[Reconciliation]:
-        """Amounts from the first minute on that did not prove right yet, or may still change."""
-        since_us = max(edge_us, self._compared_until_us)
-        looks = [self._reconciler.verify(since_us)]
+        """Amounts from the first minute on that did not prove right yet, up to the newest that may still change."""
+        settled_us = began_us - PROMISE_US
+        settled_us -= settled_us % MINUTE_US
+        since_us = min(max(edge_us, self._compared_until_us), settled_us)
+        looks = [self._reconciler.verify(settled_us, look=Look.COUNTS)]
         if since_us > edge_us:
             looks.append(self._reconciler.verify(edge_us, since_us, look=Look.COUNTS))
-        if all(look.closed for look in looks):
-            settled_us = began_us - PROMISE_US
-            self._compared_until_us = settled_us - settled_us % MINUTE_US
-            self._unproven_us = FOREVER_US
+        if since_us == settled_us:
+            return looks
+        compared = self._reconciler.verify(since_us, settled_us)
+        if compared.closed:
+            self._compared_until_us, self._unproven_us = settled_us, FOREVER_US
         else:
             self._unproven_us = since_us - since_us % SLICE_US
-        return looks
+        return [*looks, compared]
 
     def _count(self, slices: range, unproven_us: int) -> None:
         """However long the newest minutes take, the others get on. Slices in which something was wrong are looked at
