@@ -29,7 +29,7 @@ from benchmarks.figures import Case, Goal, Run, Target, write_report
 from benchmarks.in_process import InProcess
 
 BATCH: Final = 8_000
-"""As agents/tracker.py takes them from a backlog."""
+"""More than a quarter of a second brings at 10,000 events/s, fewer than the open invoices of the smallest case."""
 
 OPEN: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 OPEN_QUICK: Final = (10_000, 100_000)
