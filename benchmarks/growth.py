@@ -62,6 +62,8 @@ def serve(line: Connection, folder: Path, count: int, partitions: int) -> None:
         batches, cold = request
         if cold:
             subject.cool()
+        else:
+            subject.warm()
         line.send(measure(subject, batches))
     subject.close()
 

@@ -28,6 +28,7 @@ MEMORY_BYTES: Final = 256 << 20
 """As config.py has it unless told otherwise."""
 
 BUSY: Final = ("num-running-compactions", "mem-table-flush-pending", "num-running-flushes")
+READ_BYTES: Final = 1 << 20
 QUIET_LOOKS: Final = 10
 """Between two of its steps RocksDB does nothing for a moment; `compaction-pending` may hold for ever."""
 
@@ -154,6 +155,14 @@ class InProcess:
                     os.fdatasync(file.fileno())
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         self._open()
+
+    def warm(self) -> None:
+        """Have the operating system cache all of the files, as it does on a machine with memory to spare."""
+        for path in self._folder.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    while file.read(READ_BYTES):
+                        pass
 
     def move(self, places: Sequence[int], deadline_us: Callable[[], int]) -> None:
         """Give the invoices at these places new deadlines, through the table, as events would."""
